@@ -1,0 +1,1 @@
+"""The contract both sides share: document, catalogue entries, results, exit codes."""

@@ -1,0 +1,1 @@
+"""One task of one harness: command, run, parse, prove, write."""

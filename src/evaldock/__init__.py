@@ -1,0 +1,1 @@
+"""The host side: compiles a document into a plan and carries it out."""

@@ -1,0 +1,1 @@
+"""Fakes for the two seams, for tests of evaldock and of its users."""
