@@ -1,0 +1,81 @@
+"""Every error a person can meet, with its exit code (contract, section 2)."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes, the same inside images and on the host."""
+
+    COMPLETE = 0
+    INTERNAL = 1
+    USAGE = 2
+    ENDPOINT = 3
+    HARNESS = 4
+    INCOMPLETE = 5
+    PIN = 6
+    EXECUTION = 7
+    INTERRUPTED = 75
+
+
+class EvaldockError(Exception):
+    """An error with what happened, where, and what to do next."""
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, where: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.next_step = next_step
+
+    def render(self, program: str = "evaldock") -> str:
+        """Return the message in the form of the house style, two-space indented below its first line."""
+        lines = [f"{program}: error: {self.message}"]
+        if self.where:
+            lines.append(f"  {self.where}")
+        if self.next_step:
+            lines.append(f"  next: {self.next_step}")
+        return "\n".join(lines)
+
+
+class UsageError(EvaldockError):
+    """The document, a flag or their combination is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotBuiltError(UsageError):
+    """A part of the contract that this version does not carry out."""
+
+    def __init__(self, what: str, *, where: str | None = None) -> None:
+        super().__init__(f"{what} is not built yet in this version", where=where)
+
+
+class EndpointError(EvaldockError):
+    """The endpoint is unreachable, refuses auth, or lacks a needed capability."""
+
+    exit_code = ExitCode.ENDPOINT
+
+
+class HarnessError(EvaldockError):
+    """The harness failed, or its output cannot be read."""
+
+    exit_code = ExitCode.HARNESS
+
+
+class PinError(EvaldockError):
+    """Image, data or lock does not match its pin."""
+
+    exit_code = ExitCode.PIN
+
+
+class ExecutionError(EvaldockError):
+    """The execution back-end (engine, scheduler) failed."""
+
+    exit_code = ExitCode.EXECUTION
+
+
+class InterruptedRunError(EvaldockError):
+    """Stopped by a signal or a time limit; the same command resumes."""
+
+    exit_code = ExitCode.INTERRUPTED

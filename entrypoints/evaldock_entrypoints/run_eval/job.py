@@ -1,0 +1,83 @@
+"""One job: a task, its parameters, its endpoint and its folders."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.framework import DataSource, EndpointType, Framework, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the model answers. `url` carries the route of `type`, `base_url` ends in /v1."""
+
+    base_url: str
+    url: str
+    model_id: str
+    type: EndpointType
+    api_key_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a harness folder's templates and results.py see."""
+
+    framework: Framework
+    task: Task
+    params: dict[str, Any]  # limit_samples, parallelism, temperature, … merged
+    extras: dict[str, Any]  # declared extras, merged
+    endpoint: Endpoint
+    output_dir: Path  # the task's own folder
+    data_dir: Path  # benchmark data, read-only
+    harness_dir: Path  # the harness folder inside the image, read-only
+    manifest: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # data manifest: dataset, config, split, records, sha256
+
+    @property
+    def native_dir(self) -> Path:
+        """What the harness itself wrote, untouched."""
+        return self.output_dir / "native"
+
+    @property
+    def work_dir(self) -> Path:
+        """Files made for the harness (its configuration) and its caches."""
+        return self.output_dir / "native" / "work"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.output_dir / "logs"
+
+    def expected_items(self) -> int | None:
+        """Return how many items the task asks, from the data manifest and the limit; None if not in the manifest."""
+        counts = [
+            entry["records"] for entry in self.manifest if any(_is_of(entry, s) for s in self.task.data)
+        ]
+        return sum(limited(count, self.params.get("limit_samples")) for count in counts) if counts else None
+
+
+def _is_of(entry: dict[str, Any], source: DataSource) -> bool:
+    return (
+        source.role == "test"
+        and entry["dataset"] == source.dataset
+        and entry["split"] == source.split
+        and source.config in ("*", entry["config"])
+    )
+
+
+def limited(count: int, limit: float | None) -> int:
+    """Return how many of `count` items a limit leaves: a number of items, or a share below 1 (rounded up)."""
+    if limit is None:
+        return count
+    return min(count, math.ceil(count * limit) if limit < 1 else int(limit))
+
+
+def read_manifest(data_dir: Path) -> list[dict[str, Any]]:
+    """Return the entries of the image's data manifest, empty where the image carries no data."""
+    path = data_dir / "manifest.json"
+    if not path.exists():
+        return []
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["entries"]
+    return entries
