@@ -51,7 +51,7 @@ class Job:
         return self.output_dir / "logs"
 
     def expected_items(self) -> int | None:
-        """Return how many items the task asks, from the data manifest and the limit; None if not in the manifest."""
+        """Return how many items the task asks, from data manifest and limit; None if not in the manifest."""
         counts = [
             entry["records"] for entry in self.manifest if any(_is_of(entry, s) for s in self.task.data)
         ]

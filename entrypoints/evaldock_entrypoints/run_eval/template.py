@@ -46,7 +46,7 @@ def _render_string(template: str, values: dict[str, Any]) -> Any:
     return _PLACEHOLDER.sub(lambda match: str(lookup(match[1], values)), template)
 
 
-def _branch(path: str, branches: dict[str, Any], values: dict[str, Any]) -> Any:
+def _branch(path: str, branches: dict[Any, Any], values: dict[str, Any]) -> Any:
     key = lookup(path, values)
     if key not in branches:
         raise HarnessError(f"framework.yml has no branch for {path} = {key!r}")
