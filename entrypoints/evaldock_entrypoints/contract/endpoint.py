@@ -1,0 +1,42 @@
+"""Endpoint addresses: with or without the route, with or without a trailing slash."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.framework import EndpointType
+
+ROUTES: dict[EndpointType, str] = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "completions_logprob": "/completions",
+    "embedding": "/embeddings",
+}
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+
+
+def base_url(url: str) -> str:
+    """Return the address up to and with /v1, whatever route the user wrote; raises UsageError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError(
+            f'"{url}" is not an http(s) address', next_step="write http://HOST:PORT/v1/chat/completions"
+        )
+    if parts.username or parts.password:
+        raise UsageError("the endpoint's address holds a login", next_step="use api_key_name instead")
+    path = parts.path.rstrip("/")
+    for route in sorted(set(ROUTES.values()), key=len, reverse=True):
+        if path.endswith(route):
+            path = path.removesuffix(route)
+            break
+    return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, ""))
+
+
+def route_url(base: str, endpoint_type: EndpointType) -> str:
+    """Return the full address of the route that serves this endpoint type."""
+    parts = urlsplit(base)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path + ROUTES[endpoint_type], parts.query, ""))
+
+
+def is_local(url: str) -> bool:
+    """Tell whether the address means this very host."""
+    return (urlsplit(url).hostname or "") in LOCAL_HOSTS

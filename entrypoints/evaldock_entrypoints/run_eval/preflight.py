@@ -1,0 +1,110 @@
+"""What must hold before a harness is started."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from evaldock_entrypoints.contract.errors import EndpointError, UsageError
+from evaldock_entrypoints.run_eval.check import Probe, check
+from evaldock_entrypoints.run_eval.job import Job
+
+
+def api_key(job: Job, environ: Mapping[str, str]) -> str | None:
+    """Return the value of the variable that api_key_name names; raises UsageError if it is unset."""
+    name = job.endpoint.api_key_name
+    if not name:
+        return None
+    value = environ.get(name)
+    if not value:
+        raise UsageError(
+            f"the variable {name} is not set, and api_key_name names it",
+            next_step=f"export {name}=…, and pass it into the container: docker run -e {name} …",
+        )
+    return value
+
+
+def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool, key: str | None) -> None:
+    """Raise UsageError or EndpointError for anything that would make the run fail or its score lie."""
+    _refuse_unwritable(job.output_dir)
+    _refuse_code_execution(job, allowed=allow_code_execution)
+    _refuse_missing_shots(job)
+    _refuse_missing_data(job)
+    if needs_endpoint:
+        probe = Probe(endpoint=job.endpoint, api_key=key)
+        check(probe)
+        _refuse_missing_tokenizer(job, probe)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot create {folder}: {error.strerror}", next_step="mount a writable folder"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"{folder} is not writable for uid {os.getuid()}",
+            next_step="run the container with -u $(id -u):$(id -g), or mount a folder of yours",
+        )
+
+
+def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
+    if any(phase.executes_model_code for phase in job.framework.phases) and not allowed:
+        raise UsageError(
+            f'task "{job.task.name}" executes code that the model wrote',
+            next_step="add --allow_code_execution, and start the container with --network none for scoring; "
+            "evaldock run does both by itself",
+        )
+
+
+def _refuse_missing_shots(job: Job) -> None:
+    wanted = job.extras.get("num_fewshot")
+    shots = job.task.default_fewshot if wanted is None else wanted
+    if shots and not job.task.fewshot_available:
+        raise UsageError(
+            f'the few-shot examples of "{job.task.name}" ({shots} by default) are not in this image',
+            where="params.extra.num_fewshot",
+            next_step="set params.extra.num_fewshot: 0, or mount the training split (data.path)",
+        )
+
+
+def _refuse_missing_data(job: Job) -> None:
+    missing = [source for source in job.task.data if source.role == "test"]
+    if not missing or job.expected_items() is not None:
+        return
+    folders = [job.data_dir / source.dataset for source in missing]
+    if all(folder.is_dir() for folder in folders):
+        return
+    raise UsageError(
+        f'the data of "{job.task.name}" is not in this image: {", ".join(s.dataset for s in missing)}',
+        next_step=f"mount it: a folder that holds {missing[0].dataset}/, given as data.path",
+    )
+
+
+def _refuse_missing_tokenizer(job: Job, probe: Probe) -> None:
+    if "tokenizer" not in job.task.capabilities or job.endpoint.type != "completions_logprob":
+        return
+    folder = job.extras.get("tokenizer")
+    if folder:
+        if not Path(folder).is_dir():
+            raise UsageError(f"the tokenizer folder {folder} does not exist", where="params.extra.tokenizer")
+        return
+    url = tokenizer_url(job.endpoint.base_url)
+    try:
+        probe.get(url)
+    except EndpointError as error:
+        raise EndpointError(
+            f'task "{job.task.name}" needs the model\'s tokenizer, and the endpoint does not give it',
+            where=f"{url}: {error.message}",
+            next_step="set params.extra.tokenizer to the folder of the served model's tokenizer",
+        ) from error
+
+
+def tokenizer_url(base: str) -> str:
+    """Return the address of vLLM's tokenizer route, which stands beside /v1."""
+    parts = urlsplit(base)
+    return urlunsplit(
+        (parts.scheme, parts.netloc, parts.path.removesuffix("/v1") + "/tokenizer_info", "", "")
+    )

@@ -1,0 +1,136 @@
+"""One child process in its own group, with a deadline, redacted output and a progress reading."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+TERM_GRACE_S = 10.0
+_LAST_LINES = 20
+_SEPARATORS = re.compile(rb"[\r\n]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How the process ended. returncode is negative for a signal, as in subprocess."""
+
+    returncode: int
+    stopped_by: str | None  # "deadline" or "signal" when we ended it
+    last_lines: tuple[str, ...]
+    duration_s: float
+
+
+class Redactor:
+    """Replaces secret values and bearer tokens in lines of output."""
+
+    _BEARER = re.compile(r"(?i)(bearer\s+|api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",]+")
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= 6), key=len, reverse=True)
+
+    def __call__(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, "[redacted]")
+        return self._BEARER.sub(r"\1[redacted]", line)
+
+
+class Child:
+    """A running process group; a context manager that leaves nothing of the group alive."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: Path,
+        log: Path,
+        redact: Redactor,
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._argv, self._env, self._cwd, self._log = list(argv), env, cwd, log
+        self._redact, self._on_line = redact, on_line
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def __enter__(self) -> "Child":
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._argv,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signal_group(signal.SIGKILL)  # grandchildren that outlived the process hold the pipe open
+        self._process.wait()
+        self._reader.join(timeout=5)
+
+    def wait(self, deadline_s: float, interrupted: threading.Event) -> Finished:
+        """Wait for the end, the deadline (monotonic seconds from the start) or the event; then TERM, KILL."""
+        stopped_by = None
+        while self._process.poll() is None:
+            if interrupted.wait(0.05):
+                stopped_by = "signal"
+            elif time.monotonic() - self._started > deadline_s:
+                stopped_by = "deadline"
+            if stopped_by:
+                self._stop()
+                break
+        returncode = self._process.wait()
+        self._signal_group(signal.SIGKILL)
+        self._reader.join(timeout=5)
+        duration_s = time.monotonic() - self._started
+        return Finished(
+            returncode=returncode,
+            stopped_by=stopped_by,
+            last_lines=tuple(self._last),
+            duration_s=duration_s,
+        )
+
+    def _stop(self) -> None:
+        self._signal_group(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(TERM_GRACE_S)
+            return
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._log.open("a", encoding="utf-8") as log:
+            for text, is_line in _pieces(self._process.stdout):
+                line = self._redact(text)
+                self._on_line(line)
+                if is_line and line.strip():
+                    self._last.append(line)
+                    log.write(f"{line}\n")
+                    log.flush()
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
+    """Yield output split at CR and LF; a piece that CR ended (a progress bar) is no line."""
+    rest = b""
+    while chunk := os.read(stream.fileno(), 65536):
+        rest += chunk
+        while match := _SEPARATORS.search(rest):
+            yield rest[: match.start()].decode(errors="replace"), match[0] == b"\n"
+            rest = rest[match.end() :]
+    if rest:
+        yield rest.decode(errors="replace"), True

@@ -1,0 +1,161 @@
+"""No score without proof: from an outcome to completeness, metrics and a status."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaldock_entrypoints.contract import statistics
+from evaldock_entrypoints.contract.errors import HarnessError
+from evaldock_entrypoints.contract.results import Completeness, Metric, MetricClaim, Outcome, Sample, Status
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Whether the outcome is whole, and the metrics that it carries (task or group → name → metric)."""
+
+    status: Status
+    completeness: Completeness
+    reasons: tuple[str, ...]
+    tasks: dict[str, dict[str, Metric]]
+    groups: dict[str, dict[str, Metric]]
+
+
+def prove(outcome: Outcome, expected: int) -> Proof:
+    """Count the samples against `expected` and compute every claim again from them.
+
+    Raises HarnessError where a whole set of samples does not carry what the harness reports. Where samples
+    are missing the harness's own figure is not compared: it may count the missing ones in its own way.
+    """
+    samples = list(outcome.samples)
+    scored = [sample for sample in samples if is_scored(sample)]
+    completeness = _completeness(samples, scored, expected)
+    reasons = tuple(_reasons(samples, completeness))
+    metrics = ((claim, _metric(claim, scored, whole=not reasons)) for claim in outcome.claims)
+    claims = [(claim, metric) for claim, metric in metrics if metric is not None]
+    return Proof(
+        status="incomplete" if reasons else "complete",
+        completeness=completeness,
+        reasons=reasons,
+        tasks=_by_task([(claim, metric) for claim, metric in claims if not claim.group]),
+        groups=_by_task([(claim, metric) for claim, metric in claims if claim.group]),
+    )
+
+
+def is_scored(sample: Sample) -> bool:
+    """Tell whether the sample was answered and scored with finite numbers."""
+    return sample.error is None and bool(sample.scores) and all(map(math.isfinite, sample.scores.values()))
+
+
+def _completeness(samples: Sequence[Sample], scored: Sequence[Sample], expected: int) -> Completeness:
+    reasons = [sample.finish_reason for sample in samples if sample.finish_reason is not None]
+    answered = [sample.response for sample in scored if sample.response is not None]
+    return Completeness(
+        expected=expected,
+        scored=len({(sample.id, sample.repeat) for sample in scored}),
+        errored=sum(sample.error is not None for sample in samples),
+        truncated=reasons.count("length") if reasons else None,
+        empty=sum(not response.strip() for response in answered) if answered else None,
+    )
+
+
+def _reasons(samples: Sequence[Sample], counts: Completeness) -> list[str]:
+    reasons = []
+    missing = counts.expected - counts.scored - counts.errored
+    if missing > 0:
+        reasons.append(f"{missing} of {counts.expected} samples are missing from the harness's own log")
+    if counts.errored:
+        first = next(sample.error for sample in samples if sample.error is not None)
+        reasons.append(f"{counts.errored} samples failed, the first: {first.kind}: {first.message}")
+    if missing < 0:
+        reasons.append(f"{-missing} more samples than the {counts.expected} expected")
+    unscored = sum(sample.error is None and not is_scored(sample) for sample in samples)
+    if unscored:
+        reasons.append(f"{unscored} samples carry no finite score")
+    doubled = [key for key, n in Counter((s.id, s.repeat) for s in samples).items() if n > 1]
+    if doubled:
+        reasons.append(f"{len(doubled)} samples stand more than once, such as {doubled[0][0]!r}")
+    return reasons
+
+
+def _metric(claim: MetricClaim, scored: Sequence[Sample], *, whole: bool) -> Metric | None:
+    mine = [sample for sample in scored if sample.id.startswith(claim.within or "")]
+    match claim.method:
+        case "mean":
+            values = [sample.scores[claim.score] for sample in mine if claim.score in sample.scores]
+            method = "mean"
+        case "pass@k":
+            values = _pass_at_k(claim, mine)
+            method = f"pass@{claim.k} (unbiased)"
+        case "harness":
+            return _harness_metric(claim, len(mine))
+    if whole:
+        _check(claim, values)
+    return _own_metric(values, method) if values else None
+
+
+def _pass_at_k(claim: MetricClaim, samples: Sequence[Sample]) -> list[float]:
+    outcomes: dict[str, list[bool]] = {}
+    for sample in samples:
+        outcomes.setdefault(sample.id, []).append(sample.scores[claim.score or "pass"] == 1.0)
+    enough = {problem: passed for problem, passed in outcomes.items() if len(passed) >= claim.k}
+    return list(statistics.pass_at_k_per_problem(enough, claim.k).values())
+
+
+def _check(claim: MetricClaim, values: Sequence[float]) -> None:
+    if not values:
+        raise HarnessError(f'no sample carries the score "{claim.score}" behind the metric {claim.name}')
+    value = statistics.mean(values)
+    if claim.value is not None and abs(value - claim.value) > _TOLERANCE:
+        raise HarnessError(
+            f"{claim.task} {claim.name}: the harness reports {claim.value!r}, its own samples give {value!r}",
+            next_step="look into native/ and logs/; no score is reported that its samples do not carry",
+        )
+
+
+def _own_metric(values: Sequence[float], method: str) -> Metric:
+    interval, name = statistics.interval_95(values)
+    stderr = statistics.standard_error(values)
+    return Metric(
+        value=statistics.mean(values),
+        stderr=stderr,
+        ci95=interval,
+        n=len(values),
+        method=f"{method}, {name} interval" if interval else method,
+        stats={"count": len(values), "stderr": stderr},
+    )
+
+
+def _harness_metric(claim: MetricClaim, n: int) -> Metric:
+    if claim.value is None:
+        raise HarnessError(f"the harness printed no value for {claim.name}")
+    return Metric(
+        value=claim.value,
+        stderr=claim.stderr,
+        ci95=None,
+        n=n,
+        method="the harness's own",
+        stats={"count": n, "stderr": claim.stderr},
+    )
+
+
+def _by_task(claims: Sequence[tuple[MetricClaim, Metric]]) -> dict[str, dict[str, Metric]]:
+    tasks: dict[str, dict[str, Metric]] = {}
+    for claim, metric in claims:
+        tasks.setdefault(claim.task, {})[claim.name] = metric
+    return tasks
+
+
+def as_results(metrics: dict[str, dict[str, Metric]]) -> dict[str, Any]:
+    """Return the tree under results.tasks or results.groups, in the incumbent's nesting."""
+    return {
+        task: {
+            "metrics": {
+                name: {"scores": {name: metric.model_dump(mode="json")}} for name, metric in named.items()
+            }
+        }
+        for task, named in metrics.items()
+    }
