@@ -1,0 +1,179 @@
+"""The answer table: which benchmark item a prompt asks about, and whether it is answered right."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from evaldock.testkit.fake_endpoint.errors import FakeEndpointError
+
+# Long enough that few items share a last piece, short enough that nearly all matches have one.
+_KEY_LENGTH = 16
+
+
+class ToolCall(BaseModel):
+    """One function call the endpoint answers with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    arguments: dict[str, object] = {}
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(min_length=1)
+    match: str = Field(min_length=1)
+    group: str = ""
+    reasoning: str | None = None
+
+
+class GenerateItem(_Line):
+    """An item answered with free text."""
+
+    kind: Literal["generate"]
+    right: str
+    wrong: str
+    tool_call: ToolCall | None = None
+    wrong_tool_call: ToolCall | None = None
+
+
+class ChoiceItem(_Line):
+    """An item answered with one of its choices, by text or by log-probability."""
+
+    kind: Literal["choice"]
+    choices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
+    right: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _right_is_a_choice(self) -> Self:
+        if self.right >= len(self.choices):
+            raise ValueError(f"right is {self.right}, but there are only {len(self.choices)} choices")
+        if len(set(self.choices)) == 1:
+            raise ValueError("all choices are the same text, so no answer can be wrong")
+        return self
+
+
+Item = GenerateItem | ChoiceItem
+_LINE: TypeAdapter[Item] = TypeAdapter(Annotated[Item, Field(discriminator="kind")])
+
+# Always there and never counted: what a readiness probe asks (P(" Paris") > P(" London")).
+PROBE = ChoiceItem(
+    id="_probe",
+    match="The capital of France is",
+    kind="choice",
+    choices=("Paris", "London", "Berlin", "Rome"),
+    right=0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An item found in a prompt, and where in the prompt (characters) its match ends."""
+
+    item: Item
+    end: int
+
+
+def read_items(paths: Iterable[Path]) -> list[Item]:
+    """Items of the given JSONL files. Raises FakeEndpointError naming file and line."""
+    return [item for path in paths for item in _read_file(path)]
+
+
+def right_ids(items: Sequence[Item], share: float, seed: int) -> frozenset[str]:
+    """Ids answered right: exactly round(share * n) of each group's n items, by a seeded shuffle."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        groups[item.group].append(item.id)
+    chosen: set[str] = set()
+    for ids in groups.values():
+        shuffled = sorted(sorted(ids), key=lambda item_id: digest(seed, item_id))
+        chosen.update(shuffled[: round(share * len(ids))])
+    return frozenset(chosen)
+
+
+def digest(*parts: object) -> int:
+    """A 64-bit hash of `parts`, the same on every machine and in every process."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big")
+
+
+class AnswerTable:
+    """Items indexed for look-up in prompts, with the seeded decision who is answered right."""
+
+    def __init__(self, items: Sequence[Item], *, share: float, seed: int) -> None:
+        if not 0 <= share <= 1:
+            raise FakeEndpointError(f"share is {share}; it must lie between 0 and 1")
+        _refuse_duplicates(items)
+        self.items = tuple(items)
+        self.right = right_ids(items, share, seed) | {PROBE.id}
+        self._seed = seed
+        known = {item.match for item in items}
+        self._index = _index([*items, PROBE] if PROBE.match not in known else items)
+
+    def is_right(self, item: Item) -> bool:
+        """True if this item is among those answered right."""
+        return item.id in self.right
+
+    def chosen_index(self, item: ChoiceItem) -> int:
+        """Index of the choice the endpoint prefers; for a wrong item never a twin of the right text."""
+        if self.is_right(item):
+            return item.right
+        others = [i for i, text in enumerate(item.choices) if text != item.choices[item.right]]
+        return others[digest(self._seed, "choice", item.id) % len(others)]
+
+    def find(self, prompt: str) -> Found | None:
+        """The item whose match ends last in `prompt`; of two that end there, the longest."""
+        for end in range(len(prompt), 0, -1):
+            for length, by_tail in self._index:
+                for item in by_tail.get(prompt[max(0, end - length) : end], ()):
+                    if prompt.endswith(item.match, 0, end):
+                        return Found(item=item, end=end)
+        return None
+
+
+def _read_file(path: Path) -> Iterator[Item]:
+    try:
+        # Not splitlines(): it would also split at U+2028 inside a JSON string.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FakeEndpointError(f"cannot read the answer table {path}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield _LINE.validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise FakeEndpointError(f"{path}:{number}: {where}: {first['msg']}") from error
+
+
+def _refuse_duplicates(items: Sequence[Item]) -> None:
+    ids: set[str] = set()
+    matches: dict[str, str] = {}
+    for item in items:
+        if item.id in ids:
+            raise FakeEndpointError(f'two items have the id "{item.id}"; ids must be unique')
+        if item.match in matches:
+            twin = matches[item.match]
+            raise FakeEndpointError(
+                f'items "{twin}" and "{item.id}" have the same match, so the share would not be exact; '
+                "lengthen both until they differ (for example with their choices)"
+            )
+        ids.add(item.id)
+        matches[item.match] = item.id
+
+
+def _index(items: Sequence[Item]) -> list[tuple[int, dict[str, list[Item]]]]:
+    """Items by the last characters of their match, longest key first, so that the longest match wins."""
+    index: dict[int, dict[str, list[Item]]] = {}
+    for item in sorted(items, key=lambda item: (-len(item.match), item.id)):
+        length = min(_KEY_LENGTH, len(item.match))
+        index.setdefault(length, {}).setdefault(item.match[-length:], []).append(item)
+    return sorted(index.items(), reverse=True)
