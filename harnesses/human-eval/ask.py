@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-
 from retries import backoff_s, is_retryable, retry_after_s
 
 MESSAGE_CHARACTERS = 300

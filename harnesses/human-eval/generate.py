@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-
 from ask import AskError, Client, RefusedError, Reply
 from prompts import extract, request_body
 from records import (

