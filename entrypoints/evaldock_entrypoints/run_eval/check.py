@@ -73,7 +73,7 @@ class Probe:
 
 
 def wait_until_ready(probe: Probe, wait_s: float) -> None:
-    """Probe until the endpoint answers truthfully; raises EndpointError at once on a final finding or after wait_s."""
+    """Probe until the endpoint answers truthfully; raises EndpointError on a final finding or after wait_s."""
     deadline = time.monotonic() + wait_s
     pause_s = _FIRST_PAUSE_S
     while True:
@@ -122,8 +122,8 @@ def _check_logprobs(probe: Probe) -> None:
     if generated is not None and abs(generated - right) > _SAME_TOKEN_NATS:
         raise _untruthful(
             probe,
-            f'the log-probability of "{KNOWN_ANSWER}" is {right:.2f} as a prompt token and {generated:.2f} as '
-            "a generated one; prompt log-probabilities are shifted or belong to another model",
+            f'"{KNOWN_ANSWER}" gets log-probability {right:.2f} as a prompt token and {generated:.2f} as a '
+            "generated one; prompt log-probabilities are shifted or belong to another model",
         )
 
 

@@ -10,9 +10,8 @@ from evaldock_entrypoints.run_eval.check import Probe, check
 from evaldock_entrypoints.run_eval.job import Job
 
 
-def api_key(job: Job, environ: Mapping[str, str]) -> str | None:
+def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the value of the variable that api_key_name names; raises UsageError if it is unset."""
-    name = job.endpoint.api_key_name
     if not name:
         return None
     value = environ.get(name)

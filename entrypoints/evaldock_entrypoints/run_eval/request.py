@@ -49,6 +49,7 @@ def make_job(
     wanted = document.evaluation.tasks[0].params
     params = merge_params(framework, task, document.evaluation.params, wanted)
     extras = merge_extras(framework, task, document.evaluation.params.extra, wanted.extra)
+    data = Path(document.data.path) if document.data.path else data_dir
     return Job(
         framework=framework,
         task=task,
@@ -56,9 +57,9 @@ def make_job(
         extras=extras,
         endpoint=_endpoint(document, task),
         output_dir=request.output_dir,
-        data_dir=Path(document.data.path) if document.data.path else data_dir,
+        data_dir=data,
         harness_dir=harness_dir,
-        manifest=read_manifest(data_dir),
+        manifest=read_manifest(data),
     )
 
 
@@ -138,9 +139,9 @@ def split_overrides(text: str) -> list[str]:
 def _only_this_task(layer: Layer, eval_type: str) -> Layer:
     """Keep of evaluation.tasks the entry that this container runs."""
     evaluation = layer.tree.get("evaluation")
-    tasks = evaluation.get("tasks") if isinstance(evaluation, dict) else None
-    if not isinstance(tasks, list):
+    if not isinstance(evaluation, dict) or not isinstance(evaluation.get("tasks"), list):
         return layer
+    tasks = evaluation["tasks"]
     named = [task if isinstance(task, dict) else {"name": task} for task in tasks]
     mine = [task for task in named if task.get("name") in (eval_type, eval_type.rpartition(".")[2])]
     kept = {**evaluation, "tasks": mine[:1] or [{"name": eval_type}]}

@@ -1,0 +1,186 @@
+"""Runs the phases of a harness, one process each."""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
+from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.contract.framework import Phase
+from evaldock_entrypoints.run_eval.job import Job
+from evaldock_entrypoints.run_eval.process import Child, Finished, Redactor
+from evaldock_entrypoints.run_eval.template import render
+
+_PROGRESS_PERIOD_S = 0.5
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
+
+
+def template_values(job: Job) -> dict[str, Any]:
+    """Return what framework.yml's placeholders stand for, secrets excepted."""
+    endpoint = job.endpoint
+    return {
+        "params": job.params,
+        "extras": job.extras,
+        "endpoint": dict(endpoint.__dict__),
+        "task": {"name": job.task.name, "native": job.task.native_name},
+        "paths": {
+            "output": str(job.output_dir),
+            "native": str(job.native_dir),
+            "work": str(job.work_dir),
+            "data": str(job.data_dir),
+            "harness": str(job.harness_dir),
+            "logs": str(job.logs_dir),
+        },
+    }
+
+
+def phase_argv(job: Job, phase: Phase) -> list[str]:
+    """Return the exact command of a phase."""
+    return [str(part) for part in render(phase.argv, template_values(job))]
+
+
+@dataclass(kw_only=True)
+class PhaseRunner:
+    """Runs phases until one fails; raises HarnessError, ExecutionError (memory) or InterruptedRunError."""
+
+    job: Job
+    api_key: str | None
+    deadline: float  # time.monotonic() at which everything must be over
+    echo: Callable[[str], None]
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, phase: Phase) -> None:
+        for folder in (self.job.work_dir, self.job.logs_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, content in render(phase.files, template_values(self.job)).items():
+            write_json(self.job.work_dir / name, content)
+        kills_before = oom_kills()
+        progress = _Progress(self.job.output_dir, phase, self.echo)
+        child = Child(
+            phase_argv(self.job, phase),
+            env=self._environment(phase),
+            cwd=self.job.data_dir if self.job.data_dir.is_dir() else self.job.work_dir,
+            log=self.job.logs_dir / f"{phase.name}.log",
+            redact=Redactor([self.api_key or ""]),
+            on_line=progress.read,
+        )
+        try:
+            with child, self._listening():
+                finished = child.wait(self.deadline - time.monotonic(), self.interrupted)
+        except FileNotFoundError as error:
+            raise HarnessError(f"the harness's program is missing: {error.filename}") from error
+        progress.write()
+        self._judge(phase, finished, oom_killed=oom_kills() > kills_before)
+
+    def _environment(self, phase: Phase) -> dict[str, str]:
+        home = self.job.work_dir / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        base |= _OFFLINE | {"HOME": str(home), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
+        base |= {"HF_HOME": str(home / "hf"), "PYTHONUNBUFFERED": "1", "XDG_CACHE_HOME": str(home / "cache")}
+        values = template_values(self.job) | {"secret": {"api_key": self.api_key or ""}}
+        return base | {name: str(value) for name, value in render(phase.env, values).items()}
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """While the child runs, SIGTERM and SIGINT end it in order instead of ending us."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, lambda *_: self.interrupted.set()) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _judge(self, phase: Phase, finished: Finished, *, oom_killed: bool) -> None:
+        where = f"phase {phase.name}, after {finished.duration_s:.0f} s"
+        match finished.stopped_by:
+            case "signal":
+                raise InterruptedRunError("interrupted", where=where, next_step=_RESUME)
+            case "deadline":
+                raise InterruptedRunError("the time limit is reached", where=where, next_step=_RESUME)
+        if finished.returncode == 0:
+            return
+        if oom_killed:
+            raise ExecutionError(
+                f"out of memory (limit {memory_limit()})",
+                where=where,
+                next_step="give the container more memory, or lower parallelism",
+            )
+        raise HarnessError(
+            f"the harness {_ended(finished.returncode)}",
+            where=where,
+            next_step=f"read {self.job.logs_dir / phase.name}.log; its last lines:\n"
+            + "\n".join(f"    {line}" for line in finished.last_lines),
+        )
+
+
+_RESUME = "the same command on the same folder resumes"
+
+
+class _Progress:
+    """Reads progress out of output lines; echoes all other lines."""
+
+    def __init__(self, folder: Path, phase: Phase, echo: Callable[[str], None]) -> None:
+        self._file, self._phase, self._echo = folder / "progress.json", phase, echo
+        self._pattern = re.compile(phase.progress) if phase.progress else None
+        self._done = self._total = 0
+        self._written_at = 0.0
+
+    def read(self, line: str) -> None:
+        match = self._pattern.search(line) if self._pattern else None
+        if match is None:
+            if line.strip():
+                self._echo(line)
+            return
+        self._done, self._total = int(match["done"]), int(match["total"])
+        if time.monotonic() - self._written_at >= _PROGRESS_PERIOD_S:
+            self.write()
+
+    def write(self) -> None:
+        if self._total:
+            self._written_at = time.monotonic()
+            write_json(self._file, {"phase": self._phase.name, "done": self._done, "total": self._total})
+
+
+def _ended(returncode: int) -> str:
+    if returncode < 0:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    return f"exited with status {returncode}"
+
+
+def oom_kills() -> int:
+    """Return how many processes of this container the kernel killed for memory (cgroup v1 or v2)."""
+    for path, key in (
+        (Path("/sys/fs/cgroup/memory.events"), "oom_kill"),
+        (Path("/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"),
+    ):
+        try:
+            counts = dict(line.split() for line in path.read_text().splitlines())
+            return int(counts.get(key, 0))
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def memory_limit() -> str:
+    """Return the container's memory limit for a message, such as "512 MiB"."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return f"{int((Path('/sys/fs/cgroup') / name).read_text()) // 1024**2} MiB"
+        except (OSError, ValueError):
+            continue
+    return "unknown"

@@ -1,0 +1,164 @@
+"""One task from preflight to written results."""
+
+import datetime
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import yaml
+
+from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, HarnessError
+from evaldock_entrypoints.contract.framework import Phase
+from evaldock_entrypoints.contract.results import Outcome
+from evaldock_entrypoints.run_eval import preflight
+from evaldock_entrypoints.run_eval.job import Job, limited
+from evaldock_entrypoints.run_eval.phases import PhaseRunner
+from evaldock_entrypoints.run_eval.prove import Proof, prove
+from evaldock_entrypoints.run_eval.state import State, open_state
+from evaldock_entrypoints.run_eval.write import results_path, write_failure, write_results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run, apart from what to run."""
+
+    phases: Sequence[str] = ()  # empty: all of them, then the results
+    fresh: bool = False
+    allow_code_execution: bool = False
+    time_limit_s: float = 86_400.0
+    preflight_only: bool = False
+
+
+def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Callable[[str], None]) -> ExitCode:
+    """Run the task, or the named phases of it; raises EvaldockError after writing why into results.yml."""
+    phases = _chosen(job, options.phases)
+    needs_endpoint = any(phase.network == "endpoint" for phase in phases)
+    key = preflight.key_value(job.endpoint.api_key_name, environ) if needs_endpoint else None
+    executes = any(phase.executes_model_code for phase in phases)
+    preflight.refuse_unready(
+        job,
+        allow_code_execution=options.allow_code_execution or not executes,
+        needs_endpoint=needs_endpoint,
+        key=key,
+    )
+    if options.preflight_only:
+        return ExitCode.COMPLETE
+    state = open_state(job, fresh=options.fresh, now=_now())
+    if _is_complete(job):
+        echo(f"{job.task.name} is complete in {job.output_dir}; --fresh starts over")
+        return ExitCode.COMPLETE
+    try:
+        return _run_phases(job, phases, state, options, key, echo)
+    except EvaldockError as error:
+        write_failure(job, error, started_at=state.started_at, ended_at=_now())
+        raise
+
+
+def _run_phases(
+    job: Job,
+    phases: Sequence[Phase],
+    state: State,
+    options: Options,
+    key: str | None,
+    echo: Callable[[str], None],
+) -> ExitCode:
+    deadline = time.monotonic() + options.time_limit_s
+    runner = PhaseRunner(job=job, api_key=key, deadline=deadline, echo=echo, interrupted=threading.Event())
+    state.write(job.output_dir)
+    for phase in phases:
+        if phase.name in state.finished_phases:
+            continue
+        runner.run(phase)
+        state = replace(state, finished_phases=(*state.finished_phases, phase.name))
+        state.write(job.output_dir)
+    if any(phase.name not in state.finished_phases for phase in job.framework.phases):
+        return ExitCode.COMPLETE
+    return _finish(job, state, echo)
+
+
+def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
+    outcome = parse(job)
+    proof = prove(outcome, _expected(job, outcome))
+    write_results(job, outcome, proof, started_at=state.started_at, ended_at=_now())
+    for line in summary_lines(job, proof):
+        echo(line)
+    if proof.status == "complete":
+        return ExitCode.COMPLETE
+    # The next run of the same command must ask again for what is missing.
+    replace(state, finished_phases=()).write(job.output_dir)
+    return ExitCode.INCOMPLETE
+
+
+def parse(job: Job) -> Outcome:
+    """Read the native output with the harness folder's results.py; raises HarnessError whatever it raises."""
+    module = _load_results_module(job)
+    try:
+        outcome = module.parse(job)
+    except EvaldockError:
+        raise
+    except Exception as error:
+        raise HarnessError(
+            f"the output of {job.framework.name} cannot be read: {type(error).__name__}: {error}",
+            where=str(job.native_dir),
+            next_step="the raw output is kept in native/ and logs/",
+        ) from error
+    if not isinstance(outcome, Outcome):
+        raise HarnessError(f"results.py of {job.framework.name} returned no Outcome")
+    return outcome
+
+
+def _load_results_module(job: Job) -> ModuleType:
+    path = job.harness_dir / "results.py"
+    spec = importlib.util.spec_from_file_location("evaldock_harness_results", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise HarnessError("the harness folder has no results.py", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _expected(job: Job, outcome: Outcome) -> int:
+    """Return how many samples prove the run: from the data manifest, else from the harness's own count."""
+    items = job.expected_items()
+    if items is None:
+        if outcome.total is None:
+            raise HarnessError("neither the image nor the harness says how many items the task has")
+        items = limited(outcome.total, job.params["limit_samples"])
+    return items * int(job.params["repeats"])
+
+
+def summary_lines(job: Job, proof: Proof) -> list[str]:
+    """Return the lines that a person reads at the end."""
+    counts = proof.completeness
+    head = (
+        f"{job.framework.name}.{job.task.name}: {proof.status}, {counts.scored} of {counts.expected} scored"
+    )
+    metrics = [
+        f"  {task} {name} = {metric.value:.4f}"
+        + (f" ± {metric.stderr:.4f}" if metric.stderr is not None else "")
+        + f" (n = {metric.n})"
+        for task, named in {**proof.groups, **proof.tasks}.items()
+        for name, metric in named.items()
+    ]
+    if proof.status == "complete":
+        return [head, *metrics]
+    reasons = [f"  {reason}" for reason in proof.reasons]
+    return [head, *reasons, "  next: the same command resumes; the partial figures stand under partial"]
+
+
+def _chosen(job: Job, names: Sequence[str]) -> list[Phase]:
+    return [phase for phase in job.framework.phases if not names or phase.name in names]
+
+
+def _is_complete(job: Job) -> bool:
+    path = results_path(job.output_dir)
+    return path.is_file() and yaml.safe_load(path.read_text(encoding="utf-8")).get("status") == "complete"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

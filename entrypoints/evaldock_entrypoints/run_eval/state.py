@@ -1,0 +1,92 @@
+"""What a task's folder remembers between runs: whose it is and which phases are done."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.run_eval.job import Job
+
+STATE_FILE = "state.json"
+_OURS = (
+    "state.json",
+    "results.yml",
+    "metrics.json",
+    "samples.jsonl.zst",
+    "progress.json",
+    "native",
+    "logs",
+    "exchanges",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The remembered state; finished_phases holds the names of phases that need not run again."""
+
+    fingerprint: str
+    finished_phases: tuple[str, ...] = ()
+    started_at: str
+
+    def write(self, folder: Path) -> None:
+        """Replace state.json."""
+        write_json(folder / STATE_FILE, self.__dict__)
+
+
+def fingerprint(job: Job) -> str:
+    """Return a hash of all that decides which answers the folder holds."""
+    identity = {
+        "harness": [job.framework.name, job.framework.framework.version],
+        "task": job.task.name,
+        "params": {name: value for name, value in job.params.items() if name not in _SPEED_ONLY},
+        "extras": job.extras,
+        "model": [job.endpoint.model_id, job.endpoint.type],
+        "data": [entry.get("sha256") for entry in job.manifest],
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+_SPEED_ONLY = frozenset({"parallelism", "request_timeout", "max_retries"})
+
+
+def open_state(job: Job, *, fresh: bool, now: str) -> State:
+    """Return the folder's state, new where it holds none or `fresh` is asked; raises UsageError on another run's."""
+    if fresh:
+        clear(job.output_dir)
+    stored = _read(job.output_dir / STATE_FILE)
+    mine = fingerprint(job)
+    if stored is None:
+        return State(fingerprint=mine, started_at=now)
+    if stored.get("fingerprint") != mine:
+        raise UsageError(
+            f"{job.output_dir} holds a run of other parameters, model, data or harness version",
+            next_step="choose another --output_dir, or start over in this one with --fresh",
+        )
+    return State(
+        fingerprint=mine,
+        finished_phases=tuple(stored.get("finished_phases", ())),
+        started_at=str(stored.get("started_at", now)),
+    )
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for name in _OURS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return stored if isinstance(stored, dict) else None

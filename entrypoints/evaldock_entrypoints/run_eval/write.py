@@ -1,0 +1,128 @@
+"""Writes results.yml, samples.jsonl.zst and metrics.json of one task."""
+
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.errors import EvaldockError
+from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
+from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status
+from evaldock_entrypoints.run_eval.job import Job
+from evaldock_entrypoints.run_eval.phases import phase_argv
+from evaldock_entrypoints.run_eval.prove import Proof, as_results
+
+RESULTS_FILE = "results.yml"
+
+
+def write_results(job: Job, outcome: Outcome, proof: Proof, *, started_at: str, ended_at: str) -> None:
+    """Write all three files; results.yml last, so that its presence means that the others are whole."""
+    write_jsonl_zst(
+        job.output_dir / "samples.jsonl.zst", (sample.model_dump_json() for sample in outcome.samples)
+    )
+    write_json(job.output_dir / "metrics.json", traffic_metrics(outcome.samples))
+    is_whole = proof.status == "complete"
+    tree = _head(job, proof.status)
+    tree["results"] = {
+        "tasks": as_results(proof.tasks) if is_whole else {},
+        "groups": as_results(proof.groups) if is_whole else {},
+    }
+    if not is_whole:
+        tree["partial"] = {
+            "reasons": list(proof.reasons),
+            "missing": proof.completeness.expected - proof.completeness.scored,
+            "tasks": as_results(proof.tasks),
+            "groups": as_results(proof.groups),
+        }
+    tree["completeness"] = proof.completeness.model_dump()
+    tree["provenance"] = _provenance(job, outcome, started_at, ended_at)
+    if job.task.note or outcome.notes:
+        tree["notes"] = [*outcome.notes, *([job.task.note] if job.task.note else [])]
+    write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
+
+
+def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: str) -> None:
+    """Write results.yml of a task that has no result: failed or interrupted, and why."""
+    status: Status = "interrupted" if error.exit_code == error.exit_code.INTERRUPTED else "failed"
+    tree = _head(job, status)
+    tree["results"] = {"tasks": {}, "groups": {}}
+    tree["error"] = {
+        "kind": _KINDS.get(error.exit_code, "harness"),
+        "exit_code": int(error.exit_code),
+        "message": error.message,
+        "where": error.where,
+        "next": error.next_step,
+    }
+    tree["provenance"] = _provenance(job, None, started_at, ended_at)
+    write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
+
+
+_KINDS = {2: "usage", 3: "endpoint", 4: "harness", 7: "infra", 75: "interrupted"}
+
+
+def _head(job: Job, status: Status) -> dict[str, Any]:
+    endpoint = job.endpoint
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "command": [phase_argv(job, phase) for phase in job.framework.phases],
+        "config": {
+            "type": job.task.name,
+            "harness": job.framework.name,
+            "output_dir": str(job.output_dir),
+            "params": {**job.params, "extra": job.extras},
+        },
+        "target": {
+            "api_endpoint": {
+                "url": endpoint.url,
+                "model_id": endpoint.model_id,
+                "type": endpoint.type,
+                "api_key_name": endpoint.api_key_name,
+            }
+        },
+    }
+
+
+def _provenance(job: Job, outcome: Outcome | None, started_at: str, ended_at: str) -> dict[str, Any]:
+    datasets = {source.dataset for source in job.task.data}
+    return {
+        "harness": job.framework.name,
+        "harness_version": (outcome.harness_version if outcome else None) or job.framework.framework.version,
+        "image_digest": os.environ.get("EVALDOCK_IMAGE_DIGEST"),
+        "image_id": os.environ.get("EVALDOCK_IMAGE_ID"),
+        "image_origin": os.environ.get("EVALDOCK_IMAGE_ORIGIN"),
+        "seed": job.params["seed"],
+        "num_fewshot": outcome.num_fewshot if outcome else None,
+        "data": [entry for entry in job.manifest if entry["dataset"] in datasets],
+        "facts": dict(outcome.facts) if outcome else {},
+        "started_at": started_at,
+        "ended_at": ended_at,
+    }
+
+
+def traffic_metrics(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return latency (ms) and token figures of the samples that carry them; None where none does."""
+    latencies = [sample.latency_ms for sample in samples if sample.latency_ms is not None]
+    prompt = [sample.prompt_tokens for sample in samples if sample.prompt_tokens is not None]
+    completion = [sample.completion_tokens for sample in samples if sample.completion_tokens is not None]
+    reasons = [sample.finish_reason for sample in samples if sample.finish_reason is not None]
+    return {
+        "samples": len(samples),
+        "latency_ms": _percentiles(latencies),
+        "prompt_tokens": sum(prompt) if prompt else None,
+        "completion_tokens": sum(completion) if completion else None,
+        "finish_reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+    }
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    if len(values) < 2:
+        return {"p50": values[0], "p95": values[0], "p99": values[0], "max": values[0]} if values else None
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "max": max(values)}
+
+
+def results_path(folder: Path) -> Path:
+    """Return where the results of a task's folder stand."""
+    return folder / RESULTS_FILE
