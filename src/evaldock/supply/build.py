@@ -1,0 +1,185 @@
+"""Building images: what changed is built in dependency order, stored in one OCI layout and locked."""
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from evaldock.supply import buildah
+from evaldock.supply.apt import AptSettings, read_apt_settings
+from evaldock.supply.bootstrap import bootstrap
+from evaldock.supply.context import staged, staged_tools
+from evaldock.supply.host import ensure_packages
+from evaldock.supply.index import read_index_settings
+from evaldock.supply.layout import is_complete, stored_image
+from evaldock.supply.lock import ImagesLock, LockedImage, read_lock, write_lock
+from evaldock.supply.paths import cache_home, checkout_root, image_store
+from evaldock.supply.recipes import Cookbook, Recipe, input_hashes, local_distro, tools_hash
+from evaldock.supply.secrets import BuildSecrets, build_secrets
+from evaldock.supply.steps import Report, Steps
+
+BUILD_PACKAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "skopeo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One image of a build: its recipe, its input hash, and its lock entry when that is still true."""
+
+    recipe: Recipe
+    input_hash: str
+    locked: LockedImage | None
+
+
+def survey(names: Sequence[str] = (), *, base: str | None = None, root: Path | None = None) -> list[Wanted]:
+    """Return the images of these names (none: all) with their parents, parents first; builds nothing."""
+    root = root or checkout_root()
+    cookbook = Cookbook(root=root, base=base)
+    recipes = cookbook.with_parents(list(names) or cookbook.names())
+    hashes = input_hashes(recipes, tools_hash(root))
+    lock = read_lock()
+    return [
+        Wanted(
+            recipe=recipe,
+            input_hash=hashes[recipe.name],
+            locked=_still_true(lock, recipe, hashes[recipe.name]),
+        )
+        for recipe in recipes
+    ]
+
+
+def build_images(
+    names: Sequence[str] = (),
+    *,
+    base: str | None = None,
+    report: Report,
+    root: Path | None = None,
+    storage: buildah.Storage | None = None,
+) -> dict[str, LockedImage]:
+    """Build what changed of these images (none: all) and of their parents, and return all of them locked.
+
+    Raises UsageError for an unknown name or a base without a digest, ExecutionError when a build fails.
+    """
+    root = root or checkout_root()
+    if all(image.locked for image in survey(names, base=base, root=root)):
+        return {
+            image.recipe.name: image.locked for image in survey(names, base=base, root=root) if image.locked
+        }
+    ensure_packages(BUILD_PACKAGES, report=report)
+    steps = Steps(log_path=cache_home() / "logs" / time.strftime("build-%Y%m%dT%H%M%S.log"), report=report)
+    with _one_build_at_a_time(), build_secrets(read_index_settings(), apt := read_apt_settings()) as secrets:
+        site = _Site(
+            root=root, storage=storage or buildah.default_storage(), steps=steps, secrets=secrets, apt=apt
+        )
+        return _build_all(site, survey(names, base=base, root=root))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Site:
+    """What every build of one call shares."""
+
+    root: Path
+    storage: buildah.Storage
+    steps: Steps
+    secrets: BuildSecrets
+    apt: AptSettings
+
+
+def _build_all(site: _Site, wanted: Sequence[Wanted]) -> dict[str, LockedImage]:
+    built: dict[str, LockedImage] = {}
+    for image in wanted:
+        locked = image.locked or _build_one(site, image, built)
+        if image.locked is None:
+            write_lock(read_lock().replacing(locked))
+        built[locked.name] = locked
+    return built
+
+
+def _build_one(site: _Site, image: Wanted, built: Mapping[str, LockedImage]) -> LockedImage:
+    recipe = image.recipe
+    draft = LockedImage(
+        name=recipe.name,
+        kind=recipe.kind,
+        version=recipe.version,
+        digest="sha256:" + "0" * 64,
+        image_id="sha256:" + "0" * 64,
+        size_bytes=0,
+        base_digest=built["base"].digest if "base" in built else None,
+        input_hash=image.input_hash,
+    )
+    name = buildah.local_name(draft.reference)
+    with site.steps.step(f"image {recipe.name}"):
+        build_args, mounts = _surroundings(site, recipe, built)
+        with staged(recipe.files) as context:
+            buildah.build(
+                site.storage,
+                site.steps,
+                context=context,
+                name=name,
+                build_args=build_args,
+                labels=_labels(draft, recipe),
+                mounts=mounts,
+            )
+        buildah.push(site.storage, site.steps, name=name, layout=image_store(), layout_name=draft.layout_name)
+    stored = stored_image(image_store(), draft.layout_name)
+    return draft.model_copy(update=asdict(stored))
+
+
+def _surroundings(
+    site: _Site, recipe: Recipe, built: Mapping[str, LockedImage]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the build arguments and mounts of a recipe, its parents brought into the storage."""
+    if not recipe.parents:
+        if distro := local_distro(recipe):
+            _bootstrapped(site, distro)
+        return dict(recipe.build_args), site.secrets.secret_argv()
+    parents = {parent.upper(): _present(site, built[parent]) for parent in recipe.parents}
+    cache = cache_home() / "uv"
+    cache.mkdir(exist_ok=True)
+    volumes = [
+        f"--volume={staged_tools(site.root)}:/run/evaldock/tools:ro",
+        f"--volume={cache}:/run/evaldock/cache",
+    ]
+    mounts = [*site.secrets.secret_argv(), *site.secrets.volume_argv(), *volumes]
+    return {**parents, "TOOLS_HASH": tools_hash(site.root)}, mounts
+
+
+def _bootstrapped(site: _Site, name: str) -> None:
+    if not buildah.has_image(site.storage, name):
+        bootstrap(site.storage, site.steps, site.apt, name)
+
+
+def _present(site: _Site, image: LockedImage) -> str:
+    """Return the local name of a built image, from the layout when the storage was emptied meanwhile."""
+    name = buildah.local_name(image.reference)
+    if not buildah.has_image(site.storage, name):
+        buildah.pull(site.storage, site.steps, layout=image_store(), layout_name=image.layout_name, name=name)
+    return name
+
+
+def _labels(draft: LockedImage, recipe: Recipe) -> dict[str, str]:
+    created = datetime.fromtimestamp(buildah.SOURCE_DATE_EPOCH, tz=UTC).isoformat()
+    labels = {
+        **recipe.labels,
+        "io.evaldock.input-hash": draft.input_hash,
+        "org.opencontainers.image.created": created,
+        "org.opencontainers.image.version": draft.version,
+    }
+    return labels | ({"org.opencontainers.image.base.digest": draft.base_digest} if draft.base_digest else {})
+
+
+def _still_true(lock: ImagesLock, recipe: Recipe, input_hash: str) -> LockedImage | None:
+    """Return the lock entry when its inputs are the same and the store still holds it."""
+    image = lock.images.get(recipe.name)
+    if image is None or image.input_hash != input_hash:
+        return None
+    return image if is_complete(image_store(), image.digest) else None
+
+
+@contextmanager
+def _one_build_at_a_time() -> Iterator[None]:
+    with (cache_home() / "build.lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

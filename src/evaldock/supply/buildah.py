@@ -1,0 +1,77 @@
+"""buildah's argument lists: reproducible builds into our own storage, pushes into an OCI layout."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaldock.supply.paths import cache_home
+from evaldock.supply.steps import Steps
+
+SOURCE_DATE_EPOCH = 1767225600  # 2026-01-01: the one time stamp of every file and image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """One buildah storage; two of them know nothing of each other."""
+
+    folder: Path
+
+    def argv(self) -> list[str]:
+        return ["buildah", f"--root={self.folder}/root", f"--runroot={self.folder}/run"]
+
+
+def default_storage() -> Storage:
+    """Return the storage in the caller's cache folder."""
+    return Storage(folder=cache_home() / "buildah")
+
+
+def local_name(reference: str) -> str:
+    """Return the full name of a locally built image; without a host buildah would ask registries for it."""
+    return f"localhost/{reference}"
+
+
+def has_image(storage: Storage, name: str) -> bool:
+    """Tell whether the storage holds this image."""
+    argv = [*storage.argv(), "inspect", "--type=image", "--format={{.FromImageID}}", name]
+    return subprocess.run(argv, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def build(
+    storage: Storage,
+    steps: Steps,
+    *,
+    context: Path,
+    name: str,
+    build_args: Mapping[str, str],
+    labels: Mapping[str, str],
+    mounts: Sequence[str] = (),
+) -> None:
+    """Build the context's Dockerfile into the storage, every layer cached, every time stamp fixed."""
+    argv = [*storage.argv(), "build", "--layers", "--isolation=chroot", f"--timestamp={SOURCE_DATE_EPOCH}"]
+    # OCI, not docker: its config has no random container id and host name. The push converts to schema 2.
+    argv += ["--format=oci", f"--tag={name}", f"--file={context}/Dockerfile"]
+    argv += [f"--build-arg={key}={value}" for key, value in build_args.items()]
+    argv += [f"--label={key}={value}" for key, value in sorted(labels.items())]
+    steps.run([*argv, *mounts, str(context)], env=_environment())
+
+
+def push(storage: Storage, steps: Steps, *, name: str, layout: Path, layout_name: str) -> None:
+    """Push as Docker schema 2 with gzip layers, which every engine reads (dockerd 20.10 and enroot too)."""
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    argv = [*storage.argv(), "push", "--format=v2s2"]
+    steps.run([*argv, name, f"oci:{layout}:{layout_name}"], env=_environment())
+
+
+def pull(storage: Storage, steps: Steps, *, layout: Path, layout_name: str, name: str) -> None:
+    """Bring an image of the layout into the storage under its name."""
+    argv = [*storage.argv(), "pull", f"oci:{layout}:{layout_name}"]
+    steps.run(argv, env=_environment())
+    steps.run([*storage.argv(), "tag", f"localhost/{layout}:{layout_name}", name], env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment less what would change a build."""
+    dropped = {"BUILDAH_FORMAT", "BUILDAH_LAYERS", "BUILDAH_ISOLATION", "SOURCE_DATE_EPOCH", "STORAGE_DRIVER"}
+    return {key: value for key, value in os.environ.items() if key not in dropped}

@@ -1,0 +1,89 @@
+"""The OCI layout folder that holds every image built here, blobs shared between images."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.errors import PinError
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """What a manifest in the layout says."""
+
+    digest: str
+    image_id: str
+    size_bytes: int
+
+
+def stored_image(layout: Path, name: str) -> StoredImage:
+    """Return the image of this reference name; raises PinError when the layout does not hold it."""
+    for entry in _index(layout)["manifests"]:
+        if entry.get("annotations", {}).get(_REF_NAME) == name:
+            manifest = _manifest(layout, entry["digest"])
+            size_bytes = sum(layer["size"] for layer in manifest["layers"])
+            return StoredImage(
+                digest=entry["digest"], image_id=manifest["config"]["digest"], size_bytes=size_bytes
+            )
+    raise PinError(f'the image store holds no "{name}"', where=str(layout), next_step="run `evaldock build`")
+
+
+def is_complete(layout: Path, digest: str) -> bool:
+    """Tell whether the layout holds this manifest and all its blobs, by name and size."""
+    try:
+        manifest = _manifest(layout, digest)
+        return all(
+            blob_path(layout, part["digest"]).stat().st_size == part["size"]
+            for part in [manifest["config"], *manifest["layers"]]
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def layer_digests(layout: Path, digest: str) -> list[str]:
+    """Return the (compressed) layer digests of a manifest, base first."""
+    return [layer["digest"] for layer in _manifest(layout, digest)["layers"]]
+
+
+def blob_path(layout: Path, digest: str) -> Path:
+    """Return where the layout keeps a blob."""
+    return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def prune(layout: Path, keep: Iterable[str]) -> int:
+    """Drop every image but those with these manifest digests; returns the bytes freed."""
+    kept = set(keep)
+    index = _index(layout)
+    index["manifests"] = [entry for entry in index["manifests"] if entry["digest"] in kept]
+    temporary = layout / ".index.json.new"
+    temporary.write_text(json.dumps(index), encoding="utf-8")
+    temporary.replace(layout / "index.json")
+    needed = {entry["digest"] for entry in index["manifests"]}
+    for digest in list(needed):
+        needed |= {_manifest(layout, digest)["config"]["digest"], *layer_digests(layout, digest)}
+    return sum(
+        _drop(path) for path in (layout / "blobs" / "sha256").iterdir() if f"sha256:{path.name}" not in needed
+    )
+
+
+def _drop(path: Path) -> int:
+    size_bytes = path.stat().st_size
+    path.unlink()
+    return size_bytes
+
+
+def _index(layout: Path) -> dict[str, Any]:
+    try:
+        index: dict[str, Any] = json.loads((layout / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"schemaVersion": 2, "manifests": []}
+    return index
+
+
+def _manifest(layout: Path, digest: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(blob_path(layout, digest).read_text(encoding="utf-8"))
+    return manifest
