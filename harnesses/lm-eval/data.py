@@ -73,7 +73,7 @@ def openbookqa_row(doc: Row) -> Row:
 
 
 def boolq_row(doc: Row) -> Row:
-    """Return SuperGLUE's columns of BoolQ: its passages carry the article's title, those of BoolQ itself do not."""
+    """Return SuperGLUE's columns of BoolQ; its passages carry the article's title, BoolQ's own do not."""
     passage, question = doc["query"].removesuffix("?\nAnswer:").rsplit("\nQuestion: ", 1)
     answer = doc["choices"][doc["gold"]]
     return {"question": question, "passage": passage, "idx": doc["idx"], "label": int(answer == "yes")}
