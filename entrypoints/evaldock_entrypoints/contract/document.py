@@ -88,10 +88,17 @@ class Target(_Strict):
     auxiliary: dict[str, ApiEndpoint] = Field(default_factory=dict)
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value >= 1 and value.is_integer() else value
+
+
+Limit = Annotated[int | float, BeforeValidator(_whole), Field(gt=0)]  # items, or a share below 1
+
+
 class Params(_Strict):
     """Parameters of one task; None here means "not set in this layer"."""
 
-    limit_samples: int | float | None = Field(default=None, gt=0)
+    limit_samples: Limit | None = None
     parallelism: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)

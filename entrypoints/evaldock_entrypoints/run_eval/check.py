@@ -73,7 +73,7 @@ class Probe:
 
 
 def wait_until_ready(probe: Probe, wait_s: float) -> None:
-    """Probe until the endpoint answers truthfully; raises EndpointError on a final finding or after wait_s."""
+    """Probe until the endpoint answers truthfully; raises EndpointError, at the latest after wait_s."""
     deadline = time.monotonic() + wait_s
     pause_s = _FIRST_PAUSE_S
     while True:

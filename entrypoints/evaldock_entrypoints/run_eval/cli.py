@@ -12,6 +12,7 @@ import click
 from evaldock_entrypoints.contract.endpoint import base_url, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, NotBuiltError, UsageError
 from evaldock_entrypoints.contract.framework import Framework, load_framework
+from evaldock_entrypoints.contract.tasks import find_task
 from evaldock_entrypoints.run_eval import preflight, request
 from evaldock_entrypoints.run_eval.check import Probe, wait_until_ready
 from evaldock_entrypoints.run_eval.job import Endpoint, Job
@@ -53,7 +54,7 @@ def data_dir() -> Path:
 @click.option("--dry_run", is_flag=True, help="Print the merged task and the exact argv.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
-def run_eval(context: click.Context, **flags: Any) -> None:
+def run_eval(context: click.Context, /, **flags: Any) -> None:
     """Evaluate a model behind an OpenAI-compatible endpoint with this image's harness.
 
     \b
@@ -129,7 +130,7 @@ def ls(as_json: bool) -> None:
 def describe(task: str) -> None:
     """Show all that is declared about a task, as JSON."""
     framework = load_framework(harness_dir())
-    click.echo(json.dumps(request.find_task(framework, task).model_dump(mode="json"), indent=2))
+    click.echo(json.dumps(find_task(framework, task).model_dump(mode="json"), indent=2))
 
 
 @run_eval.command()

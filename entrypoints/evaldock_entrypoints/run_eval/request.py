@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaldock_entrypoints.contract.document import DEFAULT_PARAMS, Document, Params
+from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import base_url, route_url
 from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
-from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
-from evaldock_entrypoints.contract.loading import Layer, load_yaml, merge, nearest, override_layer, validate
+from evaldock_entrypoints.contract.framework import Framework, Task
+from evaldock_entrypoints.contract.loading import Layer, Merged, load_yaml, merge, override_layer, validate
+from evaldock_entrypoints.contract.tasks import endpoint_type_of, find_task, merge_extras, merge_params
 from evaldock_entrypoints.run_eval.job import Endpoint, Job, read_manifest
 
 _ENDPOINT_FLAGS = {
@@ -32,13 +33,16 @@ class Request:
 
 
 def read_document(request: Request) -> Document:
-    """Merge run configuration, flags and overrides into a document; raises UsageError."""
-    layers = [Layer(tree={"evaluation": {"tasks": [request.eval_type]}}, name="--eval_type")]
+    """Merge run configuration, flags and overrides into a document of one task; raises UsageError."""
+    layers = [Layer(tree={"evaluation": {"tasks": [{"name": request.eval_type}]}}, name="--eval_type")]
     if request.run_config:
         layers.append(_only_this_task(load_yaml(request.run_config), request.eval_type))
     layers.append(_flag_layer(request.flags))
-    layers.append(override_layer(split_overrides(request.overrides or ""), "--overrides"))
-    return validate(Document, merge(layers))
+    overrides = override_layer(split_overrides(request.overrides or ""), "--overrides")
+    layers.append(Layer(tree=_without_params(overrides.tree), origins=overrides.origins, name=overrides.name))
+    merged = merge(layers)
+    _set_task_params(merged, {**_flag_params(request.flags), **_override_params(overrides.tree)})
+    return validate(Document, merged)
 
 
 def make_job(
@@ -61,59 +65,6 @@ def make_job(
         harness_dir=harness_dir,
         manifest=read_manifest(data),
     )
-
-
-def find_task(framework: Framework, name: str) -> Task:
-    """Return the task of this name; raises UsageError with near matches."""
-    task = framework.task(name)
-    if task is None:
-        raise UsageError(
-            f'{framework.name} has no task "{name}"',
-            next_step=nearest(name, (task.name for task in framework.tasks)),
-        )
-    return task
-
-
-def merge_params(framework: Framework, task: Task, *requested: Params) -> dict[str, Any]:
-    """Return the effective parameters: contract defaults < harness < task < document(s)."""
-    params = DEFAULT_PARAMS | framework.params | task.params
-    for layer in requested:
-        params |= layer.model_dump(exclude={"extra"}, exclude_unset=True, exclude_none=True)
-    return params
-
-
-def merge_extras(framework: Framework, task: Task, *requested: dict[str, Any]) -> dict[str, Any]:
-    """Return every declared extra with its value; raises UsageError on an undeclared or wrongly typed one."""
-    extras = {name: extra.default for name, extra in framework.extras.items()} | task.extras
-    for layer in requested:
-        for name, value in layer.items():
-            if name not in framework.extras:
-                raise UsageError(
-                    f'{framework.name} has no extra "{name}"',
-                    where=f"evaluation.tasks[{task.name}].params.extra.{name}",
-                    next_step=nearest(name, framework.extras),
-                )
-            extras[name] = _typed(framework, name, value)
-    return extras
-
-
-_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-    "bool": (bool,),
-    "path": (str,),
-}
-
-
-def _typed(framework: Framework, name: str, value: Any) -> Any:
-    declared = framework.extras[name].type
-    is_wrong_bool = isinstance(value, bool) and declared != "bool"
-    if is_wrong_bool or not isinstance(value, _PYTHON_TYPES[declared]):
-        raise UsageError(
-            f'the extra "{name}" is of type {declared}, not {value!r}', where=f"params.extra.{name}"
-        )
-    return value
 
 
 def split_overrides(text: str) -> list[str]:
@@ -150,13 +101,36 @@ def _only_this_task(layer: Layer, eval_type: str) -> Layer:
 
 def _flag_layer(flags: dict[str, Any]) -> Layer:
     endpoint = {key: flags[flag] for flag, key in _ENDPOINT_FLAGS.items() if flags.get(flag) is not None}
-    params = {name: flags[name] for name in _PARAM_FLAGS if flags.get(name) is not None}
-    tree: dict[str, Any] = {}
-    if endpoint:
-        tree["target"] = {"api_endpoint": endpoint}
-    if params:
-        tree["evaluation"] = {"params": params}
-    return Layer(tree=tree, name="flag")
+    return Layer(tree={"target": {"api_endpoint": endpoint}} if endpoint else {}, name="flag")
+
+
+def _flag_params(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: flags[name] for name in _PARAM_FLAGS if flags.get(name) is not None}
+
+
+def _override_params(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return what `params.…`, `config.params.…` and `evaluation.params.…` overrides set."""
+    found: dict[str, Any] = {}
+    for parent in (tree, tree.get("config", {}), tree.get("evaluation", {})):
+        found |= parent.get("params", {}) if isinstance(parent, dict) else {}
+    return found
+
+
+def _without_params(tree: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in tree.items() if key not in ("params", "config")}
+    if isinstance(kept.get("evaluation"), dict):
+        kept["evaluation"] = {key: value for key, value in kept["evaluation"].items() if key != "params"}
+    return kept
+
+
+def _set_task_params(merged: Merged, params: dict[str, Any]) -> None:
+    """Lay flags and overrides over the task's own parameters, which beat those of all tasks."""
+    task = merged.tree["evaluation"]["tasks"][0]
+    own = task.setdefault("params", {})
+    extra = {**own.get("extra", {}), **params.get("extra", {})}
+    own.update(params)
+    if extra:
+        own["extra"] = extra
 
 
 def _endpoint(document: Document, task: Task) -> Endpoint:
@@ -175,20 +149,4 @@ def _endpoint(document: Document, task: Task) -> Endpoint:
         model_id=wanted.model_id,
         type=endpoint_type,
         api_key_name=wanted.api_key_name,
-    )
-
-
-def endpoint_type_of(task: Task, wanted: EndpointType | None) -> EndpointType:
-    """Return the endpoint type to use; raises UsageError where the task cannot work with the wanted one."""
-    if wanted is None:
-        return task.endpoint_types[0]
-    if wanted in task.endpoint_types:
-        return wanted
-    if wanted == "completions" and "completions_logprob" in task.endpoint_types:
-        return "completions_logprob"  # the same route; whether it gives log-probabilities is probed
-    needs = "log-probabilities" if "logprobs" in task.capabilities else " or ".join(task.endpoint_types)
-    raise UsageError(
-        f'task "{task.name}" needs {needs}, and endpoint type "{wanted}" cannot give them',
-        where=f"target.api_endpoint.type: {wanted}",
-        next_step=f"set type: {task.endpoint_types[0]}",
     )

@@ -81,16 +81,14 @@ def _run_phases(
 
 
 def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
+    # Whatever comes out below, the next run of the same command must ask again for what is missing.
+    replace(state, finished_phases=()).write(job.output_dir)
     outcome = parse(job)
     proof = prove(outcome, _expected(job, outcome))
     write_results(job, outcome, proof, started_at=state.started_at, ended_at=_now())
     for line in summary_lines(job, proof):
         echo(line)
-    if proof.status == "complete":
-        return ExitCode.COMPLETE
-    # The next run of the same command must ask again for what is missing.
-    replace(state, finished_phases=()).write(job.output_dir)
-    return ExitCode.INCOMPLETE
+    return ExitCode.COMPLETE if proof.status == "complete" else ExitCode.INCOMPLETE
 
 
 def parse(job: Job) -> Outcome:

@@ -55,7 +55,7 @@ _SPEED_ONLY = frozenset({"parallelism", "request_timeout", "max_retries"})
 
 
 def open_state(job: Job, *, fresh: bool, now: str) -> State:
-    """Return the folder's state, new where it holds none or `fresh` is asked; raises UsageError on another run's."""
+    """Return the folder's state, new if `fresh` or none is there; raises UsageError on another run's."""
     if fresh:
         clear(job.output_dir)
     stored = _read(job.output_dir / STATE_FILE)

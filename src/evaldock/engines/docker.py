@@ -1,0 +1,304 @@
+"""Docker through its SDK: networks and containers that are ours, hardened, and gone afterwards."""
+
+import contextlib
+import os
+import platform
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import docker
+import docker.errors
+import docker.types
+import requests
+
+from evaldock.plan import Limits, Unit, UnitNetwork
+from evaldock_entrypoints.contract.document import Gpus
+from evaldock_entrypoints.contract.errors import ExecutionError, PinError
+
+LABEL = "io.evaldock.run"
+OWNER_LABEL = "io.evaldock.owner"
+_UNROUTABLE_DNS = (
+    "192.0.2.1"  # TEST-NET-1: the engine's resolver must not carry names out of a sealed network
+)
+_STOP_GRACE_S = 15
+_API_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a container ended."""
+
+    code: int
+    out_of_memory: bool
+    last_lines: tuple[str, ...]
+
+
+class ContainerLike(Protocol):
+    """What the SDK's containers give us (its stubs type little of it)."""
+
+    attrs: dict[str, Any]
+
+    def start(self) -> None: ...
+    def reload(self) -> None: ...
+    def wait(self, **kwargs: Any) -> dict[str, Any]: ...
+    def stop(self, **kwargs: Any) -> None: ...
+    def kill(self, **kwargs: Any) -> None: ...
+    def remove(self, **kwargs: Any) -> None: ...
+    def logs(self, **kwargs: Any) -> bytes: ...
+
+
+class Running:
+    """A started container; a context manager that removes it, whatever happens."""
+
+    def __init__(self, container: ContainerLike, unit: Unit) -> None:
+        self.unit = unit
+        self.ended = threading.Event()
+        self._container = container
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
+
+    def __enter__(self) -> "Running":
+        try:
+            self._container.start()
+        except BaseException as error:
+            self._remove()
+            if isinstance(error, docker.errors.APIError):
+                raise _start_error(self.unit, error) from error
+            raise
+        self._waiter.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def stop(self, grace_s: int = _STOP_GRACE_S) -> None:
+        """Send TERM, then KILL after grace_s."""
+        with contextlib.suppress(docker.errors.APIError, requests.RequestException):
+            self._container.stop(timeout=grace_s)
+
+    def exit(self) -> Exit:
+        """Return how the ended container ended."""
+        self._container.reload()
+        state = self._container.attrs["State"]
+        return Exit(
+            code=int(state["ExitCode"]), out_of_memory=bool(state["OOMKilled"]), last_lines=self.last_lines()
+        )
+
+    def last_lines(self, count: int = 20) -> tuple[str, ...]:
+        """Return the last lines of the container's output."""
+        return tuple(self._container.logs(tail=count).decode(errors="replace").splitlines())
+
+    def save_log(self, path: Path) -> None:
+        """Write the container's whole output to a file."""
+        with contextlib.suppress(docker.errors.APIError):
+            path.write_bytes(self._container.logs())
+
+    def _wait(self) -> None:
+        while not self.ended.is_set():
+            try:
+                self._container.wait(timeout=_API_TIMEOUT_S)
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError) as error:
+                if "timed out" in str(error).lower():
+                    continue  # still running
+            except docker.errors.APIError:
+                pass  # removed under us
+            self.ended.set()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(docker.errors.NotFound):
+            self._container.remove(force=True, v=True)
+
+
+class DockerEngine:
+    """A connection to a Docker daemon on behalf of one run; a context manager."""
+
+    def __init__(self, host: str | None, run_id: str) -> None:
+        self._run_id = run_id
+        try:
+            self._client = (
+                docker.DockerClient(base_url=host, timeout=_API_TIMEOUT_S)
+                if host
+                else docker.from_env(timeout=_API_TIMEOUT_S)
+            )
+            self._client.ping()
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise ExecutionError(
+                f"no Docker engine answers: {error}",
+                where=host or os.environ.get("DOCKER_HOST", "the default socket"),
+                next_step="start one (evaldock doctor says how), or point DOCKER_HOST at it",
+            ) from error
+
+    def __enter__(self) -> "DockerEngine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def sweep(self) -> list[str]:
+        """Remove what runs on this host left behind whose process is gone; return the names."""
+        removed = []
+        for container in self._client.containers.list(all=True, filters={"label": OWNER_LABEL}):
+            if _is_orphan(container.labels):
+                container.remove(force=True, v=True)
+                removed.append(str(container.name))
+        for network in self._client.networks.list(filters={"label": OWNER_LABEL}):
+            if _is_orphan(network.attrs.get("Labels") or {}):
+                network.remove()
+                removed.append(str(network.name))
+        return removed
+
+    @contextlib.contextmanager
+    def network(self, *, internal: bool) -> Iterator[str]:
+        """Make the run's network, yield its name, remove it."""
+        name = f"evaldock-{self._run_id}-{'run' if internal else 'out'}"
+        network = self._client.networks.create(
+            name, driver="bridge", internal=internal, labels=self._labels(), check_duplicate=True
+        )
+        try:
+            yield name
+        finally:
+            network.remove()
+
+    def create(
+        self, unit: Unit, *, user: str, network: str | None, alias: str | None, secrets: Mapping[str, str]
+    ) -> Running:
+        """Create the unit's container, not yet started; raises ExecutionError or PinError."""
+        try:
+            container = self._client.containers.create(
+                image=self._verified(unit),
+                command=list(unit.argv),
+                name=f"evaldock-{self._run_id}-{unit.name}",
+                environment={**unit.settings, **secrets},
+                labels=self._labels(),
+                user=user,
+                network=network,
+                networking_config=_aliases(network, alias),
+                **_network_mode(unit.network),
+                **_hardening(unit.limits),
+                mounts=[
+                    docker.types.Mount(
+                        target=mount.target, source=mount.source, type="bind", read_only=mount.read_only
+                    )
+                    for mount in unit.mounts
+                ],
+                device_requests=device_requests(unit.gpus),
+            )
+        except docker.errors.APIError as error:
+            raise _start_error(unit, error) from error
+        return Running(container, unit)
+
+    def _verified(self, unit: Unit) -> str:
+        """Return the reference to run by, after comparing the engine's image with the pin."""
+        pin = unit.image
+        reference = pin.image_id or pin.reference
+        try:
+            image = self._client.images.get(reference)
+        except docker.errors.ImageNotFound as error:
+            raise ExecutionError(
+                f'the engine has no image "{pin.name}" ({reference})', next_step=f"evaldock build {pin.name}"
+            ) from error
+        digests = [digest.partition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
+        if image.id != pin.image_id and pin.digest not in digests:
+            raise PinError(
+                f'the image "{pin.name}" is not the one that is pinned',
+                where=f"pinned {pin.digest}, the engine has {image.id} ({', '.join(digests) or 'no digest'})",
+                next_step=f"evaldock build {pin.name}, or pull it again",
+            )
+        return str(image.id)
+
+    def _labels(self) -> dict[str, str]:
+        return {LABEL: self._run_id, OWNER_LABEL: owner()}
+
+
+def device_requests(gpus: Gpus) -> list[docker.types.DeviceRequest]:
+    """Return the SDK's device requests for all, a count or a list of GPUs."""
+    match gpus:
+        case "none" | 0 | []:
+            return []
+        case "all":
+            return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
+        case int():
+            return [docker.types.DeviceRequest(count=gpus, capabilities=[["gpu"]])]
+        case list():
+            return [docker.types.DeviceRequest(device_ids=[str(i) for i in gpus], capabilities=[["gpu"]])]
+        case _:
+            raise AssertionError(gpus)
+
+
+def _hardening(limits: Limits) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={limits.tmp_size},mode=1777"},
+        "pids_limit": limits.pids,
+        "ulimits": [
+            docker.types.Ulimit(name=name, soft=value, hard=value) for name, value in _ulimits(limits)
+        ],
+        "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "64m", "max-file": "1"}),
+    }
+    if limits.memory:
+        options |= {"mem_limit": limits.memory, "memswap_limit": limits.memory}
+    if limits.cpus:
+        options["nano_cpus"] = int(limits.cpus * 1e9)
+    return options
+
+
+def _ulimits(limits: Limits) -> list[tuple[str, int]]:
+    wanted = {"core": 0, "nofile": limits.open_files, "fsize": limits.file_size_bytes}
+    return [(name, value) for name, value in wanted.items() if value is not None]
+
+
+def _network_mode(network: UnitNetwork) -> dict[str, Any]:
+    match network:
+        case "none" | "host":
+            return {"network_mode": network}
+        case "run":
+            return {"dns": [_UNROUTABLE_DNS]}
+        case "outside":
+            return {}
+
+
+def _aliases(network: str | None, alias: str | None) -> dict[str, Any] | None:
+    if network is None or alias is None:
+        return None
+    return {network: docker.types.EndpointConfig(version="1.41", aliases=[alias])}
+
+
+def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
+    explanation = str(error.explanation or error)
+    step = "evaldock doctor names what is missing"
+    if "could not select device driver" in explanation:
+        step = "install the NVIDIA Container Toolkit on this host, or run with --gpus none"
+    return ExecutionError(f"the {unit.role} container does not start: {explanation}", next_step=step)
+
+
+def owner() -> str:
+    """Return an identity of this process that no later process shares: host, boot, pid, start time."""
+    return ":".join((platform.node(), _boot_id(), str(os.getpid()), _start_ticks(os.getpid()) or ""))
+
+
+def _is_orphan(labels: Mapping[str, str]) -> bool:
+    """Tell whether the labelled object's owner ran on this host and is gone."""
+    parts: Sequence[str] = labels.get(OWNER_LABEL, "").split(":")
+    if len(parts) != 4 or parts[0] != platform.node():
+        return False
+    _, boot, pid, ticks = parts
+    return boot != _boot_id() or _start_ticks(int(pid)) != ticks
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _start_ticks(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), counted after the command name
