@@ -45,7 +45,7 @@ _ROUTES = {
     "/_fake/reset": "_reset",
 }
 _POSTED = frozenset({"completions", "chat", "embeddings", "tokenize", "detokenize", "_reset"})
-_OPEN = frozenset({"health", "_stats", "_requests", "_reset"})
+_TOKENIZER = frozenset({"tokenize", "detokenize", "tokenizer_info"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class FakeEndpoint:
         path, method = scope["path"], scope["method"]
         if route is None:
             raise RefusedError(status=404, message=f"Unknown route {method} {path}.", code="unknown_url")
-        if route not in _OPEN and not self._authorized(scope):
+        if _needs_key(route, path) and not self._authorized(scope):
             message = "Incorrect API key provided."
             raise RefusedError(
                 status=401, message=message, kind="authentication_error", code="invalid_api_key"
@@ -187,6 +187,11 @@ class FakeEndpoint:
 def _route(path: str) -> str | None:
     path = path.rstrip("/")
     return _ROUTES.get(path) or _ROUTES.get(path.removeprefix("/v1"))
+
+
+def _needs_key(route: str, path: str) -> bool:
+    # As in vLLM: outside /v1 the tokenizer is open, and lm-eval's remote tokenizer sends no key there.
+    return route != "health" and (route not in _TOKENIZER or path.startswith("/v1/"))
 
 
 def _transport(scope: HTTPScope) -> asyncio.Transport:

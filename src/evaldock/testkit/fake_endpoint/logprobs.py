@@ -20,6 +20,7 @@ CHOSEN_TOTAL = -0.5
 OTHER_PER_BYTE = -8.0
 DELIMITER = -0.05
 GENERATED = -0.02
+_SHIFT_SALT = 43  # such that the shifted pairing finds London likelier than Paris
 _BEST_OTHER = -0.3  # what the likeliest alternative gets where the prompt's own token is not the likeliest
 
 
@@ -156,7 +157,7 @@ def _base(before: int, token_id: int) -> float:
 
 def _shifted(logprobs: TokenLogprobs) -> list[float | None]:
     """Token i under the distribution *after* token i, as llama-cpp-python's server without a BOS token."""
-    ids = logprobs.ids
+    ids = [token_id ^ _SHIFT_SALT for token_id in logprobs.ids]
     return [None, *(_base(after, token_id) for token_id, after in zip(ids[1:], [*ids[2:], 0], strict=True))]
 
 

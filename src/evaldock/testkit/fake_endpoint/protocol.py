@@ -52,7 +52,7 @@ class CompletionRequest(_Sampling):
         prompt = self.prompt
         if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)):
             return [prompt]
-        return list(prompt)
+        return list(prompt)  # type: ignore[arg-type]  # what is left: texts, or lists of ids
 
 
 class ContentPart(BaseModel):

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -38,6 +39,11 @@ class _Server(uvicorn.Server):
         if self._until_stdin_ends:
             asyncio.get_running_loop().add_reader(sys.stdin, self._stdin_readable)
         self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        # Not uvicorn's own: it raises the signal again at the end, which would skip the caller's clean-up.
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     def _stdin_readable(self) -> None:
         if not os.read(sys.stdin.fileno(), 4096):

@@ -29,7 +29,7 @@ class _Line(BaseModel):
 
     id: str = Field(min_length=1)
     match: str = Field(min_length=1)
-    group: str = ""
+    group: str | None = None
     reasoning: str | None = None
 
 
@@ -81,13 +81,13 @@ class Found:
 
 
 def read_items(paths: Iterable[Path]) -> list[Item]:
-    """Items of the given JSONL files. Raises FakeEndpointError naming file and line."""
+    """Items of the given JSONL files, each file a group by default. Raises FakeEndpointError."""
     return [item for path in paths for item in _read_file(path)]
 
 
 def right_ids(items: Sequence[Item], share: float, seed: int) -> frozenset[str]:
     """Ids answered right: exactly round(share * n) of each group's n items, by a seeded shuffle."""
-    groups: dict[str, list[str]] = defaultdict(list)
+    groups: dict[str | None, list[str]] = defaultdict(list)
     for item in items:
         groups[item.group].append(item.id)
     chosen: set[str] = set()
@@ -147,11 +147,12 @@ def _read_file(path: Path) -> Iterator[Item]:
         if not line.strip():
             continue
         try:
-            yield _LINE.validate_json(line)
+            item = _LINE.validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "line"
             raise FakeEndpointError(f"{path}:{number}: {where}: {first['msg']}") from error
+        yield item if item.group is not None else item.model_copy(update={"group": str(path)})
 
 
 def _refuse_duplicates(items: Sequence[Item]) -> None:
