@@ -1,3 +1,3 @@
 # shellcheck shell=sh
-PATH=/opt/evaldock/bin:/opt/harness/bin:/opt/backend/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+PATH=/opt/evaldock/commands:/opt/harness/bin:/opt/backend/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH

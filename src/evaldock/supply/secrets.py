@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ def build_secrets(index: IndexSettings, apt: AptSettings) -> Iterator[BuildSecre
     """Write the secrets into a private temporary folder for as long as the block runs."""
     slots = _Slots()
     contents = {
-        "uv.toml": uv_toml(index, slots),
+        "uv.toml": _uv_toml(index, slots.url),
         "apt.conf": _apt_conf(apt),
         "apt.list": apt.sources,
         "apt.auth": apt.auth,
@@ -49,6 +49,15 @@ def build_secrets(index: IndexSettings, apt: AptSettings) -> Iterator[BuildSecre
             path.touch(mode=0o600)
             path.write_text(contents[name], encoding="utf-8")
         yield BuildSecrets(files=files, volumes=slots.volumes)
+
+
+def uv_environment(index: IndexSettings, folder: Path) -> dict[str, str]:
+    """Return the variables that make uv here use the caller's settings; its file is written into folder."""
+    config = folder / "uv.toml"
+    config.touch(mode=0o600)
+    config.write_text(_uv_toml(index, str), encoding="utf-8")
+    files = {"SSL_CERT_FILE": index.ca_file, "NETRC": index.netrc}
+    return {"UV_CONFIG_FILE": str(config)} | {name: str(path) for name, path in files.items() if path}
 
 
 class _Slots:
@@ -82,13 +91,13 @@ class _Slots:
         return target
 
 
-def uv_toml(index: IndexSettings, slots: _Slots) -> str:
+def _uv_toml(index: IndexSettings, seen_as: Callable[[str], str]) -> str:
     """Return the uv.toml that makes uv look where pip would look on the caller's machine."""
     # pip takes the best file of all indexes, uv stops at the first; with hash-locked files pip's way is safe.
-    lines = [f"index-url = {json.dumps(slots.url(index.index_url))}", 'index-strategy = "unsafe-best-match"']
+    lines = [f"index-url = {json.dumps(seen_as(index.index_url))}", 'index-strategy = "unsafe-best-match"']
     lists = {
-        "extra-index-url": [slots.url(url) for url in index.extra_index_urls],
-        "find-links": [slots.url(url).removeprefix("file://") for url in index.find_links],
+        "extra-index-url": [seen_as(url) for url in index.extra_index_urls],
+        "find-links": [seen_as(url).removeprefix("file://") for url in index.find_links],
         "allow-insecure-host": list(index.trusted_hosts),
     }
     lines += [f"{key} = {json.dumps(values)}" for key, values in lists.items() if values]

@@ -1,0 +1,71 @@
+"""Loading a locally built image from the store into a container engine, verified by its image ID."""
+
+import subprocess
+
+import docker
+
+from evaldock.supply.lock import LockedImage
+from evaldock.supply.paths import image_store
+from evaldock_entrypoints.contract.errors import ExecutionError, PinError
+
+_COPY_TIMEOUT_S = 900.0
+
+
+def load_image(image: LockedImage, docker_host: str) -> str:
+    """Make the engine hold this image and return the image ID to run it by.
+
+    Raises PinError when the engine has other bytes than images.lock pins, ExecutionError when copying fails.
+    """
+    client = docker.DockerClient(base_url=docker_host)
+    try:
+        if not _holds(client, image.image_id):
+            _copy(image, docker_host)
+        found = (
+            client.images.get(image.reference).id if not _holds(client, image.image_id) else image.image_id
+        )
+    except docker.errors.ImageNotFound as error:
+        raise ExecutionError(
+            f"the engine at {docker_host} took {image.reference} and does not show it"
+        ) from error
+    finally:
+        client.close()
+    if found != image.image_id:
+        raise PinError(
+            f"the image {image.name} in the engine is not the one that images.lock pins",
+            where=f"engine: {found}\n  pinned: {image.image_id}",
+            next_step=f"run `evaldock build {image.name}` again, and ask who changed the image store",
+        )
+    return image.image_id
+
+
+def _holds(client: docker.DockerClient, image_id: str) -> bool:
+    try:
+        client.images.get(image_id)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def _copy(image: LockedImage, docker_host: str) -> None:
+    # skopeo checks every blob against its digest on the way.
+    source = f"oci:{image_store()}:{image.layout_name}"
+    argv = ["skopeo", "copy", "--quiet", f"--dest-daemon-host={docker_host}", source]
+    done = subprocess.run(
+        [*argv, f"docker-daemon:{image.reference}"],
+        capture_output=True,
+        text=True,
+        timeout=_COPY_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    where = f"{image_store()} → {docker_host}"
+    if "digest did not match" in done.stderr.lower():
+        raise PinError(
+            f"the stored image {image.name} is damaged: {done.stderr.strip()[-500:]}",
+            where=where,
+            next_step=f"delete the image store and run `evaldock build {image.name}`",
+        )
+    raise ExecutionError(
+        f"skopeo could not load {image.reference}: {done.stderr.strip()[-500:]}", where=where
+    )
