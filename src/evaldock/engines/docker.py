@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import docker
 import docker.errors
 import docker.types
 import requests
+from docker.models.containers import Container
 
 from evaldock.plan import Limits, Unit, UnitNetwork
 from evaldock_entrypoints.contract.document import Gpus
@@ -37,24 +38,10 @@ class Exit:
     last_lines: tuple[str, ...]
 
 
-class ContainerLike(Protocol):
-    """What the SDK's containers give us (its stubs type little of it)."""
-
-    attrs: dict[str, Any]
-
-    def start(self) -> None: ...
-    def reload(self) -> None: ...
-    def wait(self, **kwargs: Any) -> dict[str, Any]: ...
-    def stop(self, **kwargs: Any) -> None: ...
-    def kill(self, **kwargs: Any) -> None: ...
-    def remove(self, **kwargs: Any) -> None: ...
-    def logs(self, **kwargs: Any) -> bytes: ...
-
-
 class Running:
     """A started container; a context manager that removes it, whatever happens."""
 
-    def __init__(self, container: ContainerLike, unit: Unit) -> None:
+    def __init__(self, container: Container, unit: Unit) -> None:
         self.unit = unit
         self.ended = threading.Event()
         self._container = container
@@ -177,7 +164,7 @@ class DockerEngine:
                 labels=self._labels(),
                 user=user,
                 network=network,
-                networking_config=_aliases(network, alias),
+                networking_config=self._aliases(network, alias),
                 **_network_mode(unit.network),
                 **_hardening(unit.limits),
                 mounts=[
@@ -210,6 +197,11 @@ class DockerEngine:
                 next_step=f"evaldock build {pin.name}, or pull it again",
             )
         return str(image.id)
+
+    def _aliases(self, network: str | None, alias: str | None) -> dict[str, Any] | None:
+        if network is None or alias is None:
+            return None
+        return {network: self._client.api.create_endpoint_config(aliases=[alias])}
 
     def _labels(self) -> dict[str, str]:
         return {LABEL: self._run_id, OWNER_LABEL: owner()}
@@ -262,12 +254,6 @@ def _network_mode(network: UnitNetwork) -> dict[str, Any]:
             return {"dns": [_UNROUTABLE_DNS]}
         case "outside":
             return {}
-
-
-def _aliases(network: str | None, alias: str | None) -> dict[str, Any] | None:
-    if network is None or alias is None:
-        return None
-    return {network: docker.types.EndpointConfig(version="1.41", aliases=[alias])}
 
 
 def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:

@@ -1,0 +1,81 @@
+"""How a task ended: read from its folder, or written there when its container could not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evaldock.plan import Evaluation
+from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
+from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.contract.results import SCHEMA
+
+_SEVERITY = (
+    ExitCode.INTERRUPTED,
+    ExitCode.INTERNAL,
+    ExitCode.PIN,
+    ExitCode.EXECUTION,
+    ExitCode.USAGE,
+    ExitCode.ENDPOINT,
+    ExitCode.HARNESS,
+    ExitCode.INCOMPLETE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEnd:
+    """A task's exit code and its results.yml."""
+
+    folder: Path
+    name: str
+    exit_code: ExitCode
+    results: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        return str(self.results.get("status", "failed"))
+
+
+def read_end(folder: Path, evaluation: Evaluation, code: ExitCode) -> TaskEnd:
+    """Return the task's end; a complete container without a complete result is a harness failure."""
+    results = read_results(folder)
+    if code is ExitCode.COMPLETE and results.get("status") != "complete":
+        code = ExitCode.HARNESS
+    return TaskEnd(folder=folder, name=evaluation.folder, exit_code=code, results=results)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return results.yml of a task's folder, empty where there is no readable one; links are not followed."""
+    path = folder / "results.yml"
+    if path.is_symlink() or not path.is_file():
+        return {}
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def write_infra_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) -> None:
+    """Write results.yml for a task whose container could not say itself what happened."""
+    tree = {
+        "schema": SCHEMA,
+        "status": "failed",
+        "config": {"type": evaluation.task, "harness": evaluation.harness},
+        "results": {"tasks": {}, "groups": {}},
+        "error": {
+            "kind": "infra",
+            "exit_code": int(error.exit_code),
+            "message": error.message,
+            "where": error.where,
+            "next": error.next_step,
+        },
+    }
+    write_yaml(folder / "results.yml", tree, header=f"# {SCHEMA}, written by evaldock run\n")
+
+
+def worst(ends: list[TaskEnd]) -> ExitCode:
+    """Return the run's exit code: the gravest of its tasks'."""
+    codes = {end.exit_code for end in ends}
+    return next((code for code in _SEVERITY if code in codes), ExitCode.COMPLETE)
