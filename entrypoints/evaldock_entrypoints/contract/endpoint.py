@@ -1,5 +1,6 @@
 """Endpoint addresses: with or without the route, with or without a trailing slash."""
 
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import UsageError
@@ -40,3 +41,28 @@ def route_url(base: str, endpoint_type: EndpointType) -> str:
 def is_local(url: str) -> bool:
     """Tell whether the address means this very host."""
     return (urlsplit(url).hostname or "") in LOCAL_HOSTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the model answers. `url` carries the route of `type`, `base_url` ends in /v1."""
+
+    base_url: str
+    url: str
+    model_id: str
+    type: EndpointType
+    api_key_name: str | None = None
+
+
+def endpoint_at(
+    url: str, *, model_id: str, endpoint_type: EndpointType, api_key_name: str | None
+) -> Endpoint:
+    """Return the endpoint at an address as a user wrote it; raises UsageError."""
+    base = base_url(url)
+    return Endpoint(
+        base_url=base,
+        url=route_url(base, endpoint_type),
+        model_id=model_id,
+        type=endpoint_type,
+        api_key_name=api_key_name,
+    )

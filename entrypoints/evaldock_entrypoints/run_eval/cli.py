@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from evaldock_entrypoints.contract.endpoint import base_url, route_url
+from evaldock_entrypoints.contract.endpoint import endpoint_at
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, NotBuiltError, UsageError
 from evaldock_entrypoints.contract.framework import Framework, load_framework
 from evaldock_entrypoints.contract.tasks import find_task
-from evaldock_entrypoints.run_eval import preflight, request
-from evaldock_entrypoints.run_eval.check import Probe, wait_until_ready
-from evaldock_entrypoints.run_eval.job import Endpoint, Job
+from evaldock_entrypoints.probe import Probe, key_value, wait_until_ready
+from evaldock_entrypoints.run_eval import request
+from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.run import Options, run_task
 
@@ -146,15 +146,8 @@ def describe(task: str) -> None:
 @click.option("--wait_s", type=float, default=0.0, show_default=True, help="Poll until ready, this long.")
 def check(model_url: str, model_id: str, model_type: Any, api_key_name: str | None, wait_s: float) -> None:
     """Probe an endpoint: reachable, authorised, truthful log-probabilities."""
-    base = base_url(model_url)
-    endpoint = Endpoint(
-        base_url=base,
-        url=route_url(base, model_type),
-        model_id=model_id,
-        type=model_type,
-        api_key_name=api_key_name,
-    )
-    key = preflight.key_value(api_key_name, os.environ)
+    endpoint = endpoint_at(model_url, model_id=model_id, endpoint_type=model_type, api_key_name=api_key_name)
+    key = key_value(api_key_name, os.environ)
     wait_until_ready(Probe(endpoint=endpoint, api_key=key), wait_s)
     click.echo(f"{endpoint.url}: {model_type} answers as it should")
 

@@ -6,18 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaldock_entrypoints.contract.framework import DataSource, EndpointType, Framework, Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where the model answers. `url` carries the route of `type`, `base_url` ends in /v1."""
-
-    base_url: str
-    url: str
-    model_id: str
-    type: EndpointType
-    api_key_name: str | None = None
+from evaldock_entrypoints.contract.endpoint import Endpoint
+from evaldock_entrypoints.contract.framework import DataSource, Framework, Task
 
 
 @dataclass(frozen=True, kw_only=True)

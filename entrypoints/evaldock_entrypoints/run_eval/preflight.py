@@ -1,26 +1,12 @@
 """What must hold before a harness is started."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
-from evaldock_entrypoints.run_eval.check import Probe, check
+from evaldock_entrypoints.probe import Probe, check
 from evaldock_entrypoints.run_eval.job import Job
-
-
-def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the value of the variable that api_key_name names; raises UsageError if it is unset."""
-    if not name:
-        return None
-    value = environ.get(name)
-    if not value:
-        raise UsageError(
-            f"the variable {name} is not set, and api_key_name names it",
-            next_step=f"export {name}=…, and pass it into the container: docker run -e {name} …",
-        )
-    return value
 
 
 def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool, key: str | None) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.document import Document
-from evaldock_entrypoints.contract.endpoint import base_url, route_url
+from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
 from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
 from evaldock_entrypoints.contract.framework import Framework, Task
 from evaldock_entrypoints.contract.loading import Layer, Merged, load_yaml, merge, override_layer, validate
 from evaldock_entrypoints.contract.tasks import endpoint_type_of, find_task, merge_extras, merge_params
-from evaldock_entrypoints.run_eval.job import Endpoint, Job, read_manifest
+from evaldock_entrypoints.run_eval.job import Job, read_manifest
 
 _ENDPOINT_FLAGS = {
     "model_url": "url",
@@ -53,7 +53,7 @@ def make_job(
     wanted = document.evaluation.tasks[0].params
     params = merge_params(framework, task, document.evaluation.params, wanted)
     extras = merge_extras(framework, task, document.evaluation.params.extra, wanted.extra)
-    data = Path(document.data.path) if document.data.path else data_dir
+    data = _data_dir(document.data.path, task, data_dir)
     return Job(
         framework=framework,
         task=task,
@@ -65,6 +65,13 @@ def make_job(
         harness_dir=harness_dir,
         manifest=read_manifest(data),
     )
+
+
+def _data_dir(mounted: str | None, task: Task, built_in: Path) -> Path:
+    """Return the mounted folder where it holds the task's data, else the image's own."""
+    if mounted and any((Path(mounted) / source.dataset).exists() for source in task.data):
+        return Path(mounted)
+    return built_in
 
 
 def split_overrides(text: str) -> list[str]:
@@ -141,12 +148,9 @@ def _endpoint(document: Document, task: Task) -> Endpoint:
         raise UsageError("no endpoint to evaluate", next_step="give --model_url http://HOST:PORT/v1")
     if not wanted.model_id:
         raise UsageError("no model to ask for", next_step="give --model_id, the name the endpoint serves")
-    base = base_url(wanted.url)
-    endpoint_type = endpoint_type_of(task, wanted.type)
-    return Endpoint(
-        base_url=base,
-        url=route_url(base, endpoint_type),
+    return endpoint_at(
+        wanted.url,
         model_id=wanted.model_id,
-        type=endpoint_type,
+        endpoint_type=endpoint_type_of(task, wanted.type),
         api_key_name=wanted.api_key_name,
     )

@@ -14,6 +14,7 @@ import yaml
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, HarnessError
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.contract.results import Outcome
+from evaldock_entrypoints.probe import key_value
 from evaldock_entrypoints.run_eval import preflight
 from evaldock_entrypoints.run_eval.job import Job, limited
 from evaldock_entrypoints.run_eval.phases import PhaseRunner
@@ -37,7 +38,7 @@ def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Calla
     """Run the task, or the named phases of it; raises EvaldockError after writing why into results.yml."""
     phases = _chosen(job, options.phases)
     needs_endpoint = any(phase.network == "endpoint" for phase in phases)
-    key = preflight.key_value(job.endpoint.api_key_name, environ) if needs_endpoint else None
+    key = key_value(job.endpoint.api_key_name, environ) if needs_endpoint else None
     executes = any(phase.executes_model_code for phase in phases)
     preflight.refuse_unready(
         job,

@@ -8,9 +8,8 @@ from typing import Any
 
 import requests
 
-from evaldock_entrypoints.contract.endpoint import route_url
-from evaldock_entrypoints.contract.errors import EndpointError
-from evaldock_entrypoints.run_eval.job import Endpoint
+from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
+from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 
 KNOWN_CONTEXT = "The capital of France is"
 KNOWN_ANSWER, KNOWN_OTHER = " Paris", " London"
@@ -169,3 +168,16 @@ def _untruthful(probe: Probe, finding: str) -> EndpointError:
         where=f"{probe.endpoint.url}  model {probe.endpoint.model_id}",
         next_step="use a server whose prompt log-probabilities are right, or a task that generates text",
     )
+
+
+def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the value of the variable that api_key_name names; raises UsageError if it is unset."""
+    if not name:
+        return None
+    value = environ.get(name)
+    if not value:
+        raise UsageError(
+            f"the variable {name} is not set, and api_key_name names it",
+            next_step=f"export {name}=…, and pass it into the container: docker run -e {name} …",
+        )
+    return value
