@@ -59,7 +59,10 @@ def own_daemon() -> OwnDaemon:
 
 def answers(docker_host: str) -> bool:
     """Tell whether an engine answers at this address."""
-    client = docker.DockerClient(base_url=docker_host, timeout=5)
+    try:
+        client = docker.DockerClient(base_url=docker_host, timeout=5)
+    except docker.errors.DockerException:
+        return False
     try:
         return bool(client.ping())
     except (docker.errors.DockerException, requests.RequestException):

@@ -122,4 +122,4 @@ def _context_host() -> str | None:
         context = ContextAPI.get_current_context()
     except docker.errors.DockerException:
         return None
-    return context.Host if context and context.Name != "default" else None
+    return context.Host if context.Name != "default" else None

@@ -27,10 +27,12 @@ class IndexSettings:
     netrc: Path | None = None
 
 
-def read_index_settings(environ: Mapping[str, str] | None = None) -> IndexSettings:
+def read_index_settings(environ: Mapping[str, str] | None = None, etc: Path = Path("/etc")) -> IndexSettings:
     """Merge pip's configuration files, PIP_*, uv's configuration file and UV_* (later ones win)."""
     environ = os.environ if environ is None else environ
-    values = _pip_files(environ) | _pip_variables(environ) | _uv_file(environ) | _uv_variables(environ)
+    values = (
+        _pip_files(environ, etc) | _pip_variables(environ) | _uv_file(environ, etc) | _uv_variables(environ)
+    )
     return IndexSettings(
         index_url=_first(values.get("index-url")) or PYPI,
         extra_index_urls=tuple(values.get("extra-index-url", ())),
@@ -54,9 +56,9 @@ _Values = dict[str, list[str]]
 _KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert")
 
 
-def _pip_files(environ: Mapping[str, str]) -> _Values:
+def _pip_files(environ: Mapping[str, str], etc: Path) -> _Values:
     values: _Values = {}
-    for path in _pip_paths(environ):
+    for path in _pip_paths(environ, etc):
         parser = configparser.RawConfigParser()
         parser.read(path, encoding="utf-8")
         for section in ("global", "install"):
@@ -67,17 +69,17 @@ def _pip_files(environ: Mapping[str, str]) -> _Values:
     return values
 
 
-def _pip_paths(environ: Mapping[str, str]) -> list[Path]:
+def _pip_paths(environ: Mapping[str, str], etc: Path) -> list[Path]:
     """Return pip's configuration files, weakest first (pip's own order)."""
     override = environ.get("PIP_CONFIG_FILE", "")
     if override == os.devnull:
         return []
     home = Path(environ.get("HOME", str(Path.home())))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    system = [Path(base) / "pip/pip.conf" for base in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")]
+    system = [Path(base) / "pip/pip.conf" for base in environ.get("XDG_CONFIG_DIRS", f"{etc}/xdg").split(":")]
     user = [home / ".pip/pip.conf", config / "pip/pip.conf"]
     own = [Path(environ.get("VIRTUAL_ENV", sys.prefix)) / "pip.conf"]
-    return [*system, Path("/etc/pip.conf"), *user, *own, *([Path(override)] if override else [])]
+    return [*system, etc / "pip.conf", *user, *own, *([Path(override)] if override else [])]
 
 
 def _pip_variables(environ: Mapping[str, str]) -> _Values:
@@ -85,11 +87,11 @@ def _pip_variables(environ: Mapping[str, str]) -> _Values:
     return {key: environ[name].split() for key, name in names.items() if environ.get(name)}
 
 
-def _uv_file(environ: Mapping[str, str]) -> _Values:
+def _uv_file(environ: Mapping[str, str], etc: Path) -> _Values:
     config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", str(Path.home()))) / ".config")
     values: _Values = {}
     explicit = environ.get("UV_CONFIG_FILE")
-    for path in [Path(explicit)] if explicit else [Path("/etc/uv/uv.toml"), config / "uv/uv.toml"]:
+    for path in [Path(explicit)] if explicit else [etc / "uv/uv.toml", config / "uv/uv.toml"]:
         if path.is_file():
             values |= _from_uv_toml(tomllib.loads(path.read_text(encoding="utf-8")))
     return values
