@@ -1,7 +1,7 @@
 """Log-probabilities: the chosen choice wins by sum and by length-normalised sum."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaldock.testkit.fake_endpoint import logprobs, tokenizer
@@ -26,6 +26,7 @@ def argmax(values: list[float]) -> int:
     return values.index(max(values))
 
 
+@settings(deadline=None)
 @given(CHOICES, st.data(), st.integers(0, 3), st.sampled_from([" ", "\n", "\n\n", "  "]))
 def test_chosen_choice_wins_by_sum_characters_and_bytes(
     choices: list[str], data: st.DataObject, seed: int, delimiter: str
@@ -66,6 +67,7 @@ def shifted_score(city: str, generated: str) -> float:
     return sum(value for value in broken.values[len(ids) - 2 : len(ids)] if value is not None)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 5))
 def test_every_token_but_the_first_has_a_value_and_itself_among_its_alternatives(text: str, k: int) -> None:
     table = AnswerTable([], share=1.0, seed=0)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaldock.testkit.fake_endpoint.errors import FakeEndpointError
@@ -30,11 +30,13 @@ def table(*entries: Item, share: float = 1.0, seed: int = 1) -> AnswerTable:
     return AnswerTable(entries, share=share, seed=seed)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.floats(0, 1), st.integers())
 def test_share_is_exact(count: int, share: float, seed: int) -> None:
     assert len(right_ids(items(count), share, seed)) == round(share * count)
 
 
+@settings(deadline=None)
 @given(st.permutations(items(12)), st.integers())
 def test_right_items_do_not_depend_on_the_order_of_the_table(shuffled: list[Item], seed: int) -> None:
     assert right_ids(shuffled, 0.5, seed) == right_ids(items(12), 0.5, seed)

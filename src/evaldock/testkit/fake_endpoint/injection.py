@@ -112,9 +112,9 @@ async def deliver(wire: Wire, reply: Reply, rule: Rule | None) -> bool:
 
 async def _whole(wire: Wire, reply: Reply) -> None:
     await wire.start(reply)
-    for chunk in reply.chunks:
+    for chunk in reply.chunks[:-1]:
         await wire.part(chunk)
-    await wire.part(b"", more=False)
+    await wire.part(reply.chunks[-1], more=False)
 
 
 async def _hang(wire: Wire, reply: Reply, rule: Rule) -> bool:  # noqa: ARG001 - one signature for the table

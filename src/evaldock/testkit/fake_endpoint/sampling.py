@@ -8,7 +8,7 @@ from evaldock.testkit.fake_endpoint.answer import FinishReason
 from evaldock.testkit.fake_endpoint.table import AnswerTable, GenerateItem, Item, ToolCall, digest
 
 _FILLER_WORDS = (
-    *("amber", "basin", "candle", "delta", "ember", "fallow", "garnet", "harbor"),
+    *("amber", "basin", "candle", "delta", "ember", "falcon", "garnet", "harbor"),
     *("island", "juniper", "kettle", "lantern", "meadow", "nectar", "orchard", "pebble"),
     *("quarry", "ripple", "saffron", "timber", "umber", "valley", "willow", "yonder"),
 )
