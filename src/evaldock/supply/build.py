@@ -14,7 +14,7 @@ from evaldock.supply.bootstrap import bootstrap
 from evaldock.supply.context import staged, staged_tools
 from evaldock.supply.host import ensure_packages
 from evaldock.supply.index import read_index_settings
-from evaldock.supply.layout import is_complete, stored_image
+from evaldock.supply.layout import is_complete, single_view, stored_image
 from evaldock.supply.lock import ImagesLock, LockedImage, read_lock, write_lock
 from evaldock.supply.paths import cache_home, checkout_root, image_store
 from evaldock.supply.recipes import Cookbook, Recipe, input_hashes, local_distro, tools_hash
@@ -155,7 +155,8 @@ def _present(site: _Site, image: LockedImage) -> str:
     """Return the local name of a built image, from the layout when the storage was emptied meanwhile."""
     name = buildah.local_name(image.reference)
     if not buildah.has_image(site.storage, name):
-        buildah.pull(site.storage, site.steps, layout=image_store(), layout_name=image.layout_name, name=name)
+        with single_view(image_store(), image.digest) as view:
+            buildah.pull(site.storage, site.steps, layout=view, image_id=image.image_id, name=name)
     return name
 
 

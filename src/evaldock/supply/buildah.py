@@ -64,11 +64,10 @@ def push(storage: Storage, steps: Steps, *, name: str, layout: Path, layout_name
     steps.run([*argv, name, f"oci:{layout}:{layout_name}"], env=_environment())
 
 
-def pull(storage: Storage, steps: Steps, *, layout: Path, layout_name: str, name: str) -> None:
-    """Bring an image of the layout into the storage under its name."""
-    argv = [*storage.argv(), "pull", f"oci:{layout}:{layout_name}"]
-    steps.run(argv, env=_environment())
-    steps.run([*storage.argv(), "tag", f"localhost/{layout}:{layout_name}", name], env=_environment())
+def pull(storage: Storage, steps: Steps, *, layout: Path, image_id: str, name: str) -> None:
+    """Bring the one image of a layout into the storage under its name."""
+    steps.run([*storage.argv(), "pull", f"oci:{layout}"], env=_environment())
+    steps.run([*storage.argv(), "tag", image_id.removeprefix("sha256:"), name], env=_environment())
 
 
 def _environment() -> dict[str, str]:

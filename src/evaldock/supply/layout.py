@@ -1,7 +1,9 @@
 """The OCI layout folder that holds every image built here, blobs shared between images."""
 
 import json
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,24 @@ def layer_digests(layout: Path, digest: str) -> list[str]:
 def blob_path(layout: Path, digest: str) -> Path:
     """Return where the layout keeps a blob."""
     return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+@contextmanager
+def single_view(layout: Path, digest: str) -> Iterator[Path]:
+    """Give a layout of this one image (blobs linked, not copied) for as long as the block runs.
+
+    skopeo and buildah find a schema-2 manifest in a layout only where it is the single one:
+    https://github.com/containers/image/blob/v5.22.1/oci/layout/oci_transport.go (getManifestDescriptor).
+    """
+    with tempfile.TemporaryDirectory(prefix="evaldock-layout-") as folder:
+        view = Path(folder)
+        (view / "blobs").symlink_to((layout / "blobs").resolve())
+        (view / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
+        entries = [entry for entry in _index(layout)["manifests"] if entry["digest"] == digest][:1]
+        (view / "index.json").write_text(
+            json.dumps({"schemaVersion": 2, "manifests": entries}), encoding="utf-8"
+        )
+        yield view
 
 
 def prune(layout: Path, keep: Iterable[str]) -> int:

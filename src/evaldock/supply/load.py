@@ -4,6 +4,7 @@ import subprocess
 
 import docker
 
+from evaldock.supply.layout import single_view
 from evaldock.supply.lock import LockedImage
 from evaldock.supply.paths import image_store
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
@@ -48,15 +49,10 @@ def _holds(client: docker.DockerClient, image_id: str) -> bool:
 
 def _copy(image: LockedImage, docker_host: str) -> None:
     # skopeo checks every blob against its digest on the way.
-    source = f"oci:{image_store()}:{image.layout_name}"
-    argv = ["skopeo", "copy", "--quiet", f"--dest-daemon-host={docker_host}", source]
-    done = subprocess.run(
-        [*argv, f"docker-daemon:{image.reference}"],
-        capture_output=True,
-        text=True,
-        timeout=_COPY_TIMEOUT_S,
-        check=False,
-    )
+    argv = ["skopeo", "copy", "--quiet", f"--dest-daemon-host={docker_host}"]
+    with single_view(image_store(), image.digest) as view:
+        argv += [f"oci:{view}", f"docker-daemon:{image.reference}"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_COPY_TIMEOUT_S, check=False)
     if done.returncode == 0:
         return
     where = f"{image_store()} → {docker_host}"

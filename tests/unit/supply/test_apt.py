@@ -22,7 +22,8 @@ def test_site_mirror_from_deb822_sources_and_no_vendor_or_disabled_ones(tmp_path
         encoding="utf-8",
     )
     (parts / "debian.sources").write_text(
-        "Types: deb deb-src\n# a remark\nURIs: http://mirror/debian\nSuites: trixie\n trixie-updates\nComponents: main\n"
+        "Types: deb deb-src\n# a remark\nURIs: http://mirror/debian\nSuites: trixie\n trixie-updates\n"
+        "Components: main\n"
         "\nTypes: deb\nURIs: http://mirror/debian-security\nSuites: trixie-security\nComponents: main\n",
         encoding="utf-8",
     )

@@ -12,7 +12,6 @@ def home(tmp_path: Path) -> dict[str, str]:
     """An environment whose configuration files are all below tmp_path."""
     return {
         "HOME": str(tmp_path),
-        "XDG_CONFIG_DIRS": str(tmp_path / "system"),
         "VIRTUAL_ENV": str(tmp_path / "venv"),
     }
 
@@ -24,7 +23,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(environ: dict[str, str]) -> IndexSettings:
-    return read_index_settings(environ)
+    return read_index_settings(environ, Path(environ["HOME"]) / "etc")
 
 
 def test_public_index_where_nothing_is_configured(home: dict[str, str], tmp_path: Path) -> None:
@@ -38,7 +37,9 @@ def test_public_index_where_nothing_is_configured(home: dict[str, str], tmp_path
 
 
 def test_user_file_wins_over_system_file_key_by_key(home: dict[str, str], tmp_path: Path) -> None:
-    write(tmp_path / "system/pip/pip.conf", "[global]\nindex-url = https://site/simple\nfind-links = /site\n")
+    write(
+        tmp_path / "etc/xdg/pip/pip.conf", "[global]\nindex-url = https://site/simple\nfind-links = /site\n"
+    )
     write(tmp_path / ".config/pip/pip.conf", "[global]\nindex-url = https://user/simple\n")
 
     settings = read(home)

@@ -11,7 +11,7 @@ from evaldock.supply.secrets import build_secrets
 from evaldock_entrypoints.contract.errors import UsageError
 
 
-def test_password_stands_in_a_private_file_and_in_no_argument(tmp_path: Path) -> None:
+def test_password_stands_in_a_private_file_and_in_no_argument() -> None:
     index = IndexSettings(index_url="https://user:canary@host/simple")
 
     with build_secrets(index, AptSettings(auth="machine h password canary\n")) as secrets:
