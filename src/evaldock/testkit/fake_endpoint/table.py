@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from evaldock.testkit.fake_endpoint.errors import FakeEndpointError
 
 # Long enough that few items share a last piece, short enough that nearly all matches have one.
-_KEY_LENGTH = 16
+_TAIL_LENGTH = 16
 
 
 class ToolCall(BaseModel):
@@ -113,8 +113,8 @@ class AnswerTable:
         self.items = tuple(items)
         self.right = right_ids(items, share, seed) | {PROBE.id}
         self._seed = seed
-        known = {item.match for item in items}
-        self._index = _index([*items, PROBE] if PROBE.match not in known else items)
+        self._by_match: dict[str, Item] = {item.match: item for item in (PROBE, *items)}
+        self._lengths = _lengths(self._by_match)
 
     def is_right(self, item: Item) -> bool:
         """True if this item is among those answered right."""
@@ -130,10 +130,17 @@ class AnswerTable:
     def find(self, prompt: str) -> Found | None:
         """The item whose match ends last in `prompt`; of two that end there, the longest."""
         for end in range(len(prompt), 0, -1):
-            for length, by_tail in self._index:
-                for item in by_tail.get(prompt[max(0, end - length) : end], ()):
-                    if prompt.endswith(item.match, 0, end):
-                        return Found(item=item, end=end)
+            item = self._ending_at(prompt, end)
+            if item is not None:
+                return Found(item=item, end=end)
+        return None
+
+    def _ending_at(self, prompt: str, end: int) -> Item | None:
+        for tail_length, lengths_by_tail in self._lengths:
+            for length in lengths_by_tail.get(prompt[max(0, end - tail_length) : end], ()):
+                item = self._by_match.get(prompt[max(0, end - length) : end])
+                if item is not None:
+                    return item
         return None
 
 
@@ -171,10 +178,16 @@ def _refuse_duplicates(items: Sequence[Item]) -> None:
         matches[item.match] = item.id
 
 
-def _index(items: Sequence[Item]) -> list[tuple[int, dict[str, list[Item]]]]:
-    """Items by the last characters of their match, longest key first, so that the longest match wins."""
-    index: dict[int, dict[str, list[Item]]] = {}
-    for item in sorted(items, key=lambda item: (-len(item.match), item.id)):
-        length = min(_KEY_LENGTH, len(item.match))
-        index.setdefault(length, {}).setdefault(item.match[-length:], []).append(item)
-    return sorted(index.items(), reverse=True)
+def _lengths(matches: Iterable[str]) -> list[tuple[int, dict[str, list[int]]]]:
+    """For each last piece of a match the lengths of the matches that end so, longest first.
+
+    Thousands of matches may end alike ("\\nAnswer:"), so a piece leads to lengths, and they to matches.
+    """
+    index: dict[int, dict[str, set[int]]] = {}
+    for match in matches:
+        tail = match[-_TAIL_LENGTH:]
+        index.setdefault(len(tail), {}).setdefault(tail, set()).add(len(match))
+    by_tail = {
+        size: {t: sorted(found, reverse=True) for t, found in tails.items()} for size, tails in index.items()
+    }
+    return sorted(by_tail.items(), reverse=True)

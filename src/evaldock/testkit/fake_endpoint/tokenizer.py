@@ -33,6 +33,7 @@ def encode(text: str) -> list[int]:
     return ids
 
 
+@lru_cache(maxsize=65536)
 def token_bytes(token_id: int) -> bytes:
     """The bytes behind one id. Raises ValueError for an id outside the vocabulary."""
     if 0 <= token_id < len(SPECIAL_TOKENS):
