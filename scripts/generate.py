@@ -1,0 +1,12 @@
+"""Writes every generated file of the repository; `make generate`."""
+
+import sys
+from pathlib import Path
+
+from evaldock.registry import REGISTRY_FILE
+from evaldock.supply.registry_file import registry_text
+from evaldock_entrypoints.contract.files import write_bytes
+
+root = Path(__file__).resolve().parents[1]
+write_bytes(root / REGISTRY_FILE, registry_text(root).encode())
+sys.stdout.write(f"wrote {REGISTRY_FILE}\n")

@@ -1,0 +1,26 @@
+"""`evaldock build`."""
+
+import json
+
+import click
+
+from evaldock.supply.build import build_images
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--base", help="Public base image by digest, instead of one bootstrapped from a Debian mirror.")
+@click.option("--json", "as_json", is_flag=True)
+def build(names: tuple[str, ...], base: str | None, as_json: bool) -> None:
+    """Build the images NAMES (default: all) and their parents; what is unchanged is not built again.
+
+    \b
+    evaldock build
+    evaldock build lm-eval llamacpp
+    """
+    images = build_images(names, base=base, report=lambda text: click.echo(f"evaldock: {text}", err=True))
+    if as_json:
+        click.echo(json.dumps({name: image.model_dump() for name, image in images.items()}))
+        return
+    for name, image in sorted(images.items()):
+        click.echo(f"{name:16} {image.version:12} {image.size_bytes / 1024**2:7.0f} MiB  {image.digest}")

@@ -1,0 +1,113 @@
+"""Shows a run's events: progress bars on a terminal, plain lines elsewhere. All of it on stderr."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from evaldock.executors.outcome import TaskEnd
+from evaldock.plan import Evaluation
+
+_PLAIN_PERIOD_S = 15.0
+
+
+def read_progress(folder: Path) -> tuple[str, int, int] | None:
+    """Return (phase, done, total) of a task in progress, if it has said so."""
+    try:
+        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        return str(progress["phase"]), int(progress["done"]), int(progress["total"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+class PlainEvents:
+    """One line per event; progress at most every 15 seconds."""
+
+    def __init__(self, tasks: int) -> None:
+        self._tasks, self._finished = tasks, 0
+        self._said_at = time.monotonic()
+        self._phase_started: dict[tuple[str, str], float] = {}
+
+    def step(self, text: str) -> None:
+        click.echo(f"evaldock: {text}", err=True)
+
+    def progress(self, evaluation: Evaluation, folder: Path) -> None:
+        state = read_progress(folder)
+        if state is None:
+            return
+        phase, done, total = state
+        started = self._phase_started.setdefault((evaluation.folder, phase), time.monotonic())
+        now = time.monotonic()
+        if now - self._said_at < _PLAIN_PERIOD_S:
+            return
+        self._said_at = now
+        rate = done / max(now - started, 1e-9)
+        left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+        self.step(
+            f"task {self._finished + 1} of {self._tasks}, {evaluation.folder} {phase}: {done} of {total}, "
+            f"{rate:.1f}/s{left}"
+        )
+
+    def ended(self, evaluation: Evaluation, end: TaskEnd) -> None:
+        self._finished += 1
+        self.step(f"{evaluation.folder}: {end.status}{_reason(end)}")
+
+
+class TerminalEvents(PlainEvents):
+    """The same events with a progress bar per task."""
+
+    def __init__(self, tasks: int, bars: Progress) -> None:
+        super().__init__(tasks)
+        self._bars = bars
+        self._ids: dict[str, TaskID] = {}
+
+    def step(self, text: str) -> None:
+        self._bars.console.print(f"evaldock: {text}", markup=False, highlight=False)
+
+    def progress(self, evaluation: Evaluation, folder: Path) -> None:
+        state = read_progress(folder)
+        if state is None:
+            return
+        phase, done, total = state
+        name = f"{evaluation.folder} {phase}"
+        if name not in self._ids:
+            self._ids[name] = self._bars.add_task(name, total=total)
+        self._bars.update(self._ids[name], completed=done, total=total)
+
+
+def _reason(end: TaskEnd) -> str:
+    if "error" in end.results:
+        return f": {end.results['error']['message']}"
+    reasons = end.results.get("partial", {}).get("reasons", [])
+    return f": {reasons[0]}" if reasons else ""
+
+
+@contextlib.contextmanager
+def events_for(tasks: int) -> Iterator[PlainEvents]:
+    """Yield what shows this run on this output."""
+    if not sys.stderr.isatty():
+        yield PlainEvents(tasks)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield TerminalEvents(tasks, bars)
