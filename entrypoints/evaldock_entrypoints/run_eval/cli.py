@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments[:1] == ["run_eval"]:  # eval-factory run_eval …
         arguments = arguments[1:]
     try:
-        run_eval.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.exit(int(run_eval.main(arguments, prog_name=PROGRAM, standalone_mode=False) or 0))
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as error:

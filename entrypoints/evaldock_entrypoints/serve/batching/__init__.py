@@ -1,0 +1,1 @@
+"""Continuous batching for engines that compute logits: slots, scheduling, sampling, one thread."""

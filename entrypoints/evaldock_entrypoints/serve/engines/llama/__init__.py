@@ -1,0 +1,1 @@
+"""libllama through ctypes: library, model, context."""
