@@ -14,7 +14,7 @@ from evaldock.supply.bootstrap import bootstrap
 from evaldock.supply.context import staged, staged_tools
 from evaldock.supply.host import ensure_packages
 from evaldock.supply.index import read_index_settings
-from evaldock.supply.layout import is_complete, single_view, stored_image
+from evaldock.supply.layout import is_complete, normalise, single_view
 from evaldock.supply.lock import ImagesLock, LockedImage, read_lock, write_lock
 from evaldock.supply.paths import cache_home, checkout_root, image_store
 from evaldock.supply.recipes import Cookbook, Recipe, input_hashes, local_distro, tools_hash
@@ -123,7 +123,7 @@ def _build_one(site: _Site, image: Wanted, built: Mapping[str, LockedImage]) -> 
                 mounts=mounts,
             )
         buildah.push(site.storage, site.steps, name=name, layout=image_store(), layout_name=draft.layout_name)
-    stored = stored_image(image_store(), draft.layout_name)
+        stored = normalise(image_store(), draft.layout_name)
     return draft.model_copy(update=asdict(stored))
 
 

@@ -51,7 +51,7 @@ def build(
     """Build the context's Dockerfile into the storage, every layer cached, every time stamp fixed."""
     argv = [*storage.argv(), "build", "--layers", "--isolation=chroot", f"--timestamp={SOURCE_DATE_EPOCH}"]
     # OCI, not docker: its config has no random container id and host name. The push converts to schema 2.
-    argv += ["--format=oci", f"--tag={name}", f"--file={context}/Dockerfile"]
+    argv += ["--format=oci", "--identity-label=false", f"--tag={name}", f"--file={context}/Dockerfile"]
     argv += [f"--build-arg={key}={value}" for key, value in build_args.items()]
     argv += [f"--label={key}={value}" for key, value in sorted(labels.items())]
     steps.run([*argv, *mounts, str(context)], env=_environment())

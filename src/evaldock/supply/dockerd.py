@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -59,7 +60,9 @@ def own_daemon() -> OwnDaemon:
 
 def answers(docker_host: str) -> bool:
     """Tell whether an engine answers at this address."""
-    # A given version keeps the constructor from asking for one, which leaks a socket when nobody answers.
+    # Asked first, because the docker SDK leaks its socket when nobody listens.
+    if docker_host.startswith("unix://") and not _listens(docker_host.removeprefix("unix://")):
+        return False
     client = docker.APIClient(base_url=docker_host, version="1.41", timeout=5)
     try:
         return client.get(f"{client.base_url}/_ping").ok
@@ -67,6 +70,15 @@ def answers(docker_host: str) -> bool:
         return False
     finally:
         client.close()
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -126,7 +138,7 @@ def _start(daemon: OwnDaemon) -> None:
         )
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s and process.poll() is None:
-        if daemon.socket.exists() and answers(daemon.docker_host):
+        if answers(daemon.docker_host):
             return
         time.sleep(0.1)
     stop(daemon)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import docker
 from docker.context import ContextAPI
@@ -73,7 +72,7 @@ def find_engine() -> str | None:
             next_step="start that engine, or unset DOCKER_HOST to let evaldock find or start one",
         )
     candidates = [_context_host(), "unix:///var/run/docker.sock", own_daemon().docker_host]
-    return next((host for host in candidates if host and _is_there(host) and answers(host)), None)
+    return next((host for host in candidates if host and answers(host)), None)
 
 
 @contextmanager
@@ -110,10 +109,6 @@ def stop_own_engine() -> bool:
 def nofile_limit() -> int:
     """Return the most open files a container can be given (without CAP_SYS_RESOURCE: the daemon's own)."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-
-
-def _is_there(docker_host: str) -> bool:
-    return not docker_host.startswith("unix://") or Path(docker_host.removeprefix("unix://")).exists()
 
 
 def _context_host() -> str | None:

@@ -1,8 +1,9 @@
 """The OCI layout folder that holds every image built here, blobs shared between images."""
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,26 @@ def stored_image(layout: Path, name: str) -> StoredImage:
                 digest=entry["digest"], image_id=manifest["config"]["digest"], size_bytes=size_bytes
             )
     raise PinError(f'the image store holds no "{name}"', where=str(layout), next_step="run `evaldock build`")
+
+
+def normalise(layout: Path, name: str) -> StoredImage:
+    """Rewrite an image's config without what differs between two builds of the same bytes, and return it.
+
+    buildah notes in each history entry the local ID of the step before, which depends on its layer cache.
+    """
+    stored = stored_image(layout, name)
+    manifest = _manifest(layout, stored.digest)
+    config = json.loads(blob_path(layout, stored.image_id).read_text(encoding="utf-8"))
+    for entry in config["history"]:
+        entry.pop("comment", None)
+    manifest["config"] |= _put(layout, config)
+    descriptor = _put(layout, manifest)
+    index = _index(layout)
+    for entry in index["manifests"]:
+        if entry["digest"] == stored.digest:
+            entry |= descriptor
+    _write_index(layout, index)
+    return stored_image(layout, name)
 
 
 def is_complete(layout: Path, digest: str) -> bool:
@@ -79,15 +100,31 @@ def prune(layout: Path, keep: Iterable[str]) -> int:
     kept = set(keep)
     index = _index(layout)
     index["manifests"] = [entry for entry in index["manifests"] if entry["digest"] in kept]
-    temporary = layout / ".index.json.new"
-    temporary.write_text(json.dumps(index), encoding="utf-8")
-    temporary.replace(layout / "index.json")
+    _write_index(layout, index)
     needed = {entry["digest"] for entry in index["manifests"]}
     for digest in list(needed):
         needed |= {_manifest(layout, digest)["config"]["digest"], *layer_digests(layout, digest)}
     return sum(
         _drop(path) for path in (layout / "blobs" / "sha256").iterdir() if f"sha256:{path.name}" not in needed
     )
+
+
+def _put(layout: Path, document: Mapping[str, Any]) -> dict[str, str | int]:
+    """Store a JSON document as a blob and return its descriptor's digest and size."""
+    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    _replace(blob_path(layout, digest), content)
+    return {"digest": digest, "size": len(content)}
+
+
+def _write_index(layout: Path, index: Mapping[str, Any]) -> None:
+    _replace(layout / "index.json", json.dumps(index, sort_keys=True).encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def _drop(path: Path) -> int:

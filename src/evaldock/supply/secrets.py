@@ -37,6 +37,7 @@ def build_secrets(index: IndexSettings, apt: AptSettings) -> Iterator[BuildSecre
     slots = _Slots()
     contents = {
         "uv.toml": _uv_toml(index, slots.url),
+        "pip.conf": _pip_conf(index, slots.url),
         "apt.conf": _apt_conf(apt),
         "apt.list": apt.sources,
         "apt.auth": apt.auth,
@@ -101,6 +102,18 @@ def _uv_toml(index: IndexSettings, seen_as: Callable[[str], str]) -> str:
         "allow-insecure-host": list(index.trusted_hosts),
     }
     lines += [f"{key} = {json.dumps(values)}" for key, values in lists.items() if values]
+    return "\n".join([*lines, *(["no-index = true"] if index.no_index else [])]) + "\n"
+
+
+def _pip_conf(index: IndexSettings, seen_as: Callable[[str], str]) -> str:
+    """Return the same settings as pip reads them."""
+    lists = {
+        "extra-index-url": [seen_as(url) for url in index.extra_index_urls],
+        "find-links": [seen_as(url) for url in index.find_links],
+        "trusted-host": list(index.trusted_hosts),
+    }
+    lines = ["[global]", "cert = /run/secrets/ca.crt", f"index-url = {seen_as(index.index_url)}"]
+    lines += [f"{key} = {' '.join(values)}" for key, values in lists.items() if values]
     return "\n".join([*lines, *(["no-index = true"] if index.no_index else [])]) + "\n"
 
 

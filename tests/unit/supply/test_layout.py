@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evaldock.supply.layout import blob_path, is_complete, prune, stored_image
+from evaldock.supply.layout import blob_path, is_complete, normalise, prune, stored_image
 from evaldock_entrypoints.contract.errors import PinError
 
 
@@ -18,11 +18,14 @@ def put(layout: Path, content: bytes) -> dict[str, str | int]:
     return {"digest": digest, "size": len(content)}
 
 
-def layout_with(layout: Path, images: dict[str, list[bytes]]) -> dict[str, str]:
+def layout_with(layout: Path, images: dict[str, list[bytes]], config: bytes | None = None) -> dict[str, str]:
     """Write a layout with these images by reference name (layers given); returns manifest digests."""
     digests = {}
     for name, layers in images.items():
-        manifest = {"config": put(layout, name.encode()), "layers": [put(layout, layer) for layer in layers]}
+        manifest = {
+            "config": put(layout, config or name.encode()),
+            "layers": [put(layout, layer) for layer in layers],
+        }
         digests[name] = str(put(layout, json.dumps(manifest).encode())["digest"])
     entries = [
         {"digest": digest, "annotations": {"org.opencontainers.image.ref.name": name}}
@@ -66,3 +69,14 @@ def test_prune_keeps_shared_layers_of_what_stays(tmp_path: Path) -> None:
     assert is_complete(tmp_path, digests["new"])
     assert not blob_path(tmp_path, digests["old"]).exists()
     assert freed >= len(b"old-only")
+
+
+def test_config_is_the_same_whatever_the_layer_cache_called_the_steps(tmp_path: Path) -> None:
+    digests = set()
+    for comment in ("FROM 0123", "FROM 4567"):
+        config = json.dumps({"history": [{"created_by": "COPY", "comment": comment}]}).encode()
+        layout_with(tmp_path, {"one": [b"layer"]}, config=config)
+
+        digests.add(normalise(tmp_path, "one").digest)
+    assert len(digests) == 1
+    assert is_complete(tmp_path, digests.pop())
