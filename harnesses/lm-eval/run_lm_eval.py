@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,8 @@ def complete(run: Config, folder: Path) -> Config:
     config["model_args"]["max_retries"] += 1
     # Keeps lm-eval from asking the hub who owns HF_TOKEN before it starts.
     config["hf_hub_log_args"] = {"hub_results_org": "none"}
+    # lm-eval copies it into its results file, which proves whose results they are.
+    config["metadata"] = {"evaldock_run": uuid.uuid4().hex}
     config["include_path"] = write_overrides(config, folder / "overrides")
     return config
 

@@ -58,8 +58,7 @@ def gsm8k(row: Row) -> Row:
     """Return the line of a word problem; both filters of gsm8k and of gsm8k_cot read the same number."""
     number = row["answer"].rsplit("#### ", 1)[1]
     wrong = int(number.replace(",", "")) + 1
-    right = f"{row['answer']}\nThe answer is {number}."
-    texts = {"right": right, "wrong": f"#### {wrong}\nThe answer is {wrong}."}
+    texts = {name: f"#### {n}\nThe answer is {n}." for name, n in (("right", number), ("wrong", wrong))}
     return {"match": row["question"].strip(), "kind": "generate", **texts}
 
 
