@@ -32,13 +32,13 @@ class Decoder(Protocol):
         """The most rows that one `prefill` takes."""
 
     def prefill(self, slot: int, start: int, tokens: Sequence[int], wanted: RowsWanted) -> Logits:
-        """Feed consecutive tokens of one slot; return logits of shape (wanted rows, vocabulary), valid until the next call."""
+        """Feed consecutive tokens of one slot; return (wanted rows, vocabulary), valid until the next call."""
 
     def step(self, rows: Sequence[Row]) -> Logits:
-        """Feed one token to each of several slots; return logits of shape (rows, vocabulary), valid until the next call."""
+        """Feed one token to each of several slots; return (rows, vocabulary), valid until the next call."""
 
     def truncate(self, slot: int, length: int) -> int:
-        """Forget a slot from `length` on; return how much is left, which may be 0 when the model cannot do it partly."""
+        """Forget a slot from `length` on; return what is left: `length`, or 0 where the model cannot cut."""
 
     def ends_text(self, token: int) -> bool:
         """Whether the token ends a text."""

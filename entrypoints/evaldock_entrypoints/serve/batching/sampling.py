@@ -8,7 +8,7 @@ from evaldock_entrypoints.serve.front.protocol import Sampling, ScoredToken
 
 
 class Scorer:
-    """Scores tokens against rows of logits; keeps one scratch row, since a fresh one per row costs as much as the sum."""
+    """Scores tokens against rows of logits; one scratch row, as a fresh one costs as much as the sum."""
 
     def __init__(self) -> None:
         self._scratch = np.empty(0, dtype=np.float32)
@@ -48,7 +48,7 @@ class Sampler:
 
 
 def candidates(row: Logits, sampling: Sampling) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the tokens that may be chosen and their weights: temperature, then top_k, then top_p as vLLM applies them."""
+    """Return the tokens that may be chosen and their weights: temperature, top_k, top_p, as in vLLM."""
     scaled = row.astype(np.float64) / sampling.temperature
     tokens: npt.NDArray[np.int64] = np.arange(len(row))
     if 0 < sampling.top_k < len(row):

@@ -36,7 +36,7 @@ class Running:
 
 @dataclass(eq=False, kw_only=True)
 class Slot:
-    """A place for one sequence; between sequences it keeps the last prompt, whose beginning the next one may share."""
+    """A place for one sequence; it keeps the last prompt, whose beginning the next one may share."""
 
     prompt: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     scores: Sequence[ScoredToken] = ()
@@ -59,8 +59,8 @@ def shared_prefix(slot: Slot, wanted: Running) -> int:
     """Return how many tokens of the slot's last prompt can stand for the beginning of the wanted one.
 
     At least two rows are left to feed: a pass over a single row of a prompt rounds differently from one over
-    several, and an answer must not depend on what the slot held before. For a scored prompt the row before the
-    first differing token is fed again, since its logits score that token.
+    several, and an answer must not depend on what the slot held before. For a scored prompt the row before
+    the first differing token is fed again, since its logits score that token.
     """
     length = _common_length(slot.prompt, wanted.prompt)
     top = wanted.request.prompt_top

@@ -14,15 +14,17 @@ from evaldock_entrypoints.serve.front.protocol import ModelInfo
 from evaldock_entrypoints.serve.front.server import DEFAULT_QUEUE_BOUND, leave, serve
 
 MEBIBYTE = 1024 * 1024
+# Longer contexts cost memory for every sequence; they are there when asked for.
+DEFAULT_CONTEXT_CAP = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until stopped; the process ends with 0 after SIGTERM, 1 when the engine could not start or died."""
+    """Serve until stopped; the process ends with 0 after SIGTERM, 1 when the engine did not start or died."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     options = _parser().parse_args(arguments)
     try:
         engine = build_engine(options)
-    except (ImportError, OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         sys.stderr.write(f"serve: error: {error}\n")
         leave(1)
     leave(serve(engine, host=options.host, port=options.port, queue_bound=options.queue_bound))
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def build_engine(options: argparse.Namespace) -> BatchingEngine:
     """Load the model and return an engine that has not started."""
     model = LlamaModel(options.model)
-    max_model_len = min(options.max_model_len, model.trained_context)
+    max_model_len = context_length(options.max_model_len, model.trained_context)
     slots = fitting_slots(
         wanted=options.max_batch_size,
         slot_bytes=max_model_len * model.cache_bytes_per_token,
@@ -56,6 +58,15 @@ def build_engine(options: argparse.Namespace) -> BatchingEngine:
         tokenizer_class="GGUFTokenizer",
     )
     return BatchingEngine(context, model, info)
+
+
+def context_length(wanted: int, trained: int) -> int:
+    """Return the context in tokens, by default (0) the model's up to a cap. Raises ValueError beyond it."""
+    if wanted > trained:
+        raise ValueError(
+            f"--max_model_len {wanted} is more than the {trained} tokens the model was trained with"
+        )
+    return wanted or min(trained, DEFAULT_CONTEXT_CAP)
 
 
 def fitting_slots(*, wanted: int, slot_bytes: int, budget_bytes: int) -> int:

@@ -17,7 +17,7 @@ Prompt = str | tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What completions and chat share; `max_tokens` None means as many as fit, `top` None means no log-probabilities."""
+    """What both routes share; `max_tokens` None: as many as fit, `top` None: no log-probabilities."""
 
     model: str
     n: int
@@ -85,9 +85,7 @@ def parse_prompts(value: object) -> tuple[Prompt, ...]:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list) or not value:
-        raise bad_request(
-            "'prompt' must be a string, a list of strings, token ids or lists of token ids.", "prompt"
-        )
+        raise bad_request("'prompt' must be text, token ids or a list of either.", "prompt")
     if all(_is_token(item) for item in value):
         return (tuple(value),)
     return tuple(_one_prompt(item) for item in value)

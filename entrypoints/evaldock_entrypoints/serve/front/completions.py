@@ -26,7 +26,7 @@ from evaldock_entrypoints.serve.front.streams import merged
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPrompt:
-    """A prompt as tokens and as the text that echo returns; `unseen` tokens at its start are not in that text."""
+    """A prompt as tokens and as the text that echo returns, which lacks the first `unseen` tokens."""
 
     tokens: tuple[int, ...]
     text: str

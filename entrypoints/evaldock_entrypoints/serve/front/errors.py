@@ -44,8 +44,8 @@ def too_long(prompt_tokens: int, max_tokens: int, limit: int) -> ApiError:
     """Return the 400 for a request that does not fit the context; nothing is ever truncated."""
     message = (
         f"This model's maximum context length is {limit} tokens. However, you requested "
-        f"{prompt_tokens + max_tokens} tokens ({prompt_tokens} in the prompt, {max_tokens} for the completion). "
-        "Please reduce the length of the prompt or of the completion."
+        f"{prompt_tokens + max_tokens} tokens ({prompt_tokens} in the prompt, {max_tokens} for the "
+        "completion). Please reduce the length of the prompt or of the completion."
     )
     return ApiError(400, message, param="max_tokens", code="context_length_exceeded")
 

@@ -1,4 +1,4 @@
-"""Typed reading of a JSON body that refuses what it does not know, so that no parameter is silently dropped."""
+"""Typed reading of a JSON body; what nobody knows is refused, so that no parameter is silently dropped."""
 
 from collections.abc import Mapping
 

@@ -75,7 +75,7 @@ def check_tokens(service: Service, tokens: Sequence[int]) -> tuple[int, ...]:
 def plan_requests(
     service: Service, call: Call, prompts: Sequence[tuple[int, ...]], *, echo: bool = False
 ) -> list[GenerationRequest]:
-    """Return the sequences to compute, `n` for each prompt in order. Raises ApiError when one does not fit."""
+    """Return the sequences to compute, `n` for each prompt. Raises ApiError when one does not fit."""
     limit = service.engine.info.max_model_len
     requests: list[GenerationRequest] = []
     for prompt in prompts:
@@ -130,7 +130,7 @@ async def complete(service: Service, request: GenerationRequest, stops: Sequence
 async def complete_all(
     service: Service, requests: Sequence[GenerationRequest], stops: Sequence[str]
 ) -> list[Choice]:
-    """Return the answers to several requests, computed together, in order; the first error cancels the others."""
+    """Return the answers to several requests, in order; the first error cancels the others."""
     try:
         async with TaskGroup() as group:
             tasks = [group.create_task(complete(service, request, stops)) for request in requests]

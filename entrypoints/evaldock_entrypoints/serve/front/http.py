@@ -71,7 +71,7 @@ async def send_answer(send: Send, answer: Answer) -> None:
 
 
 async def send_stream(send: Send, stream: EventStream) -> None:
-    """Send events as they come; an error after the first byte becomes a last event, then the end mark is left out."""
+    """Send events as they come; an error on the way becomes the last event, in place of the end mark."""
     headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:

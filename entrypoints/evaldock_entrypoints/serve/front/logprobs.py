@@ -15,7 +15,7 @@ def completion_logprobs(
     """Return tokens, token_logprobs, top_logprobs and text_offset, all of one length.
 
     `top_logprobs` always holds the token itself besides the alternatives, with the very same float as in
-    `token_logprobs`: lm-eval finds "greedy" by comparing the two. `unseen` tokens at the start are not in the text.
+    `token_logprobs`: lm-eval finds "greedy" by comparing the two. The text lacks the first `unseen` tokens.
     """
     pieces = [tokenizer.piece(scored.token) for scored in tokens]
     offsets = text_offsets(b"" if index < unseen else piece for index, piece in enumerate(pieces))

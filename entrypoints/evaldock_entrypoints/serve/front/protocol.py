@@ -37,7 +37,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """One sequence: a prompt and what to add to it; `prompt_top`/`top` are counts of alternatives, None = unscored."""
+    """One sequence to compute; `prompt_top` and `top` are counts of alternatives, None means unscored."""
 
     prompt: tuple[int, ...]
     max_tokens: int

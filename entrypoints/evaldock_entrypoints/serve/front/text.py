@@ -14,7 +14,7 @@ class TextAssembler:
         self.stopped = False
 
     def push(self, piece: bytes) -> str:
-        """Add a token's bytes; return the text that became final. Sets `stopped` when a stop string is complete."""
+        """Add a token's bytes; return the text that became final. A complete stop string sets `stopped`."""
         return self._settle(self._decoder.decode(piece))
 
     def flush(self) -> str:
@@ -53,7 +53,7 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def token_text(piece: bytes) -> str:
-    """Return a token as JSON can carry it; bytes that are not UTF-8 alone take OpenAI's `bytes:\\x..` form."""
+    """Return a token as JSON can carry it: bytes that are not UTF-8 in OpenAI's `bytes:\\x..` form."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""POST /tokenize, POST /detokenize and GET /tokenizer_info in vLLM's shapes, which lm-eval's RemoteTokenizer reads."""
+"""/tokenize, /detokenize and /tokenizer_info in vLLM's shapes, which lm-eval's RemoteTokenizer reads."""
 
 from evaldock_entrypoints.serve.front.calls import ChatCall, parse_chat
 from evaldock_entrypoints.serve.front.chat import encode_chat

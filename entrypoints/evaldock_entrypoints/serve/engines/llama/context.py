@@ -19,10 +19,10 @@ CELL_ALIGNMENT = 256
 class LlamaContext:
     """A `Decoder` over one libllama context.
 
-    Every slot has cells of its own (no unified cache) and flash attention is off: then a row's result does not
-    depend on where in the cache its sequence lies or on what else is computed. With either on, the same prompt's
-    log-probabilities moved by up to 0.5 with the company it was in (llama.cpp rounds activations to 8 bits, which
-    enlarges the smallest difference).
+    Every slot has cells of its own (no unified cache) and flash attention is off: then a row's result does
+    not depend on where in the cache its sequence lies or on what else is computed. With either on, the same
+    prompt's log-probabilities moved by up to 0.5 with the company it was in (llama.cpp rounds activations to
+    8 bits, which enlarges the smallest difference).
     """
 
     def __init__(self, model: LlamaModel, *, slots: int, max_model_len: int, threads: int) -> None:

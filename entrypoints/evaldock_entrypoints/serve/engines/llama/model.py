@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class LlamaModel:
             raise RuntimeError(f"libllama cannot tokenize a text of {len(data)} bytes (answer {count})")
         return list(tokens[:count])
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - at most one entry per token of a model that is never dropped
+    @functools.cache  # noqa: B019 - at most one entry per token of a model that is never dropped
     def piece(self, token: int) -> bytes:
         """Bytes of a token, special tokens written out."""
         size = 256
@@ -84,7 +85,7 @@ class LlamaModel:
                 return buffer.raw[:length]
             size = -length
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - as above
+    @functools.cache  # noqa: B019 - as above
     def is_special(self, token: int) -> bool:
         """Whether the token is a control token or ends a text."""
         control = self.library.llama_vocab_is_control(self._vocabulary, token)
@@ -106,7 +107,5 @@ class LlamaModel:
 
 
 def _log(level: int, text: bytes, _data: object) -> None:
-    import sys
-
     if level in (3, 4):
         sys.stderr.write(text.decode(errors="replace"))
