@@ -58,23 +58,34 @@ def read_run(folder: Path) -> RunRecord:
 def _run_folders(output_dir: Path) -> list[Path]:
     if not output_dir.is_dir():
         return []
-    found = [path for path in output_dir.iterdir() if not path.name.startswith(".") and _is_run(path)]
+    found = [path for path in _folders(output_dir) if _is_run(path)]
     return sorted(found, key=lambda path: (_started_ns(path), path.name), reverse=True)
 
 
 def _is_run(folder: Path) -> bool:
-    return is_folder(folder) and ((folder / _DOCUMENT_FILE).is_file() or bool(_task_folders(folder)))
+    return is_folder(folder) and ((folder / _DOCUMENT_FILE).exists() or bool(_task_folders(folder)))
 
 
 def _started_ns(folder: Path) -> int:
     """Return when the run was started or resumed last: its document is written then."""
     document = folder / _DOCUMENT_FILE
-    return (document if document.is_file() else folder).lstat().st_mtime_ns
+    return (document if document.exists() else folder).lstat().st_mtime_ns
 
 
 def _task_folders(run_dir: Path) -> list[Path]:
-    names = [path for path in run_dir.iterdir() if "." in path.name and not path.name.startswith(".")]
-    return sorted(path for path in names if is_folder(path))
+    return sorted(path for path in _folders(run_dir) if "." in path.name)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Return the folders that may be ours: no hidden ones, no links, no names that cannot be printed."""
+    try:
+        return [
+            path
+            for path in parent.iterdir()
+            if not path.name.startswith(".") and path.name.isprintable() and is_folder(path)
+        ]
+    except PermissionError as error:
+        raise UsageError(f"{parent} cannot be listed: {error.strerror}") from error
 
 
 def _document(folder: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:

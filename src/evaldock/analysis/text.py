@@ -45,7 +45,7 @@ def one_line(text: str) -> str:
 def first_line(text: str, length: int = 160) -> str:
     """Return the first line that is not blank, clipped to `length` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return clipped(one_line(line), length)
+    return one_line(clipped(line, length))
 
 
 def clipped(text: str, length: int) -> str:
