@@ -78,6 +78,8 @@ class Child:
         self._signal_group(signal.SIGKILL)  # grandchildren that outlived the process hold the pipe open
         self._process.wait()
         self._reader.join(timeout=5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def wait(self, deadline_s: float, interrupted: threading.Event) -> Finished:
         """Wait for the end, the deadline (monotonic seconds from the start) or the event; then TERM, KILL."""

@@ -1,0 +1,73 @@
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from evaldock_entrypoints.run_eval import process
+from evaldock_entrypoints.run_eval.process import Child, Finished, Redactor
+
+
+def run(
+    code: str, tmp_path: Path, *, deadline_s: float = 20, secrets: list[str] | None = None
+) -> tuple[Finished, list[str]]:
+    lines: list[str] = []
+    child = Child(
+        [sys.executable, "-c", code],
+        env=dict(os.environ),
+        cwd=tmp_path,
+        log=tmp_path / "log",
+        redact=Redactor(secrets or []),
+        on_line=lines.append,
+    )
+    with child:
+        return child.wait(deadline_s, threading.Event()), lines
+
+
+def test_output_is_logged_and_the_code_returned(tmp_path: Path) -> None:
+    finished, lines = run("print('one'); print('two'); raise SystemExit(3)", tmp_path)
+    assert finished.returncode == 3
+    assert lines == ["one", "two"]
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_progress_bars_reach_the_reader_and_not_the_log(tmp_path: Path) -> None:
+    _, lines = run("print('1/3', end='\\r'); print('2/3', end='\\r'); print('done')", tmp_path)
+    assert lines == ["1/3", "2/3", "done"]
+    assert (tmp_path / "log").read_text() == "done\n"
+
+
+def test_secrets_and_bearer_tokens_never_reach_the_log(tmp_path: Path) -> None:
+    secret = "sk-canary-0123456789"
+    code = f"print('key {secret}'); print(\"headers: 'Authorization': 'Bearer other-token'\")"
+    finished, lines = run(code, tmp_path, secrets=[secret])
+    everything = "".join(lines) + (tmp_path / "log").read_text() + "".join(finished.last_lines)
+    assert secret not in everything
+    assert "other-token" not in everything
+    assert "[redacted]" in everything
+
+
+def test_a_child_that_ignores_term_is_killed_after_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "TERM_GRACE_S", 0.5)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    started = time.monotonic()
+    finished, _ = run(code, tmp_path, deadline_s=1.0)
+    assert finished.stopped_by == "deadline"
+    assert finished.returncode == -9
+    assert time.monotonic() - started < 10
+
+
+def test_grandchildren_do_not_outlive_the_child(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; "
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(p.pid)"
+    )
+    started = time.monotonic()
+    _, lines = run(code, tmp_path)
+    assert time.monotonic() - started < 10
+    stat = Path(f"/proc/{lines[0]}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
