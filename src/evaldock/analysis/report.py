@@ -151,6 +151,7 @@ def _environment() -> Environment:
         "interval": wording.interval,
         "plain": wording.plain,
         "first_line": first_line,
+        "moment": wording.moment,
         "one_line": one_line,
         "excerpt": _excerpt,
         "cut_length": _cut_length,

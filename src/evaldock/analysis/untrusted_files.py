@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 import zstandard
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_DEPTH = 50
 _MAX_SIZE_BYTES = 32 * 1024**2
 _MAX_LINE_BYTES = 64 * 1024**2
 _MAX_LINES_BYTES = 8 * 1024**3
@@ -29,8 +31,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raises UnreadableFileError."""
     content = _read(path)
     try:
-        tree = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        _refuse_depth(content)
+        tree = yaml.load(content, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError) as error:
         raise UnreadableFileError(f"{path.name} is not valid YAML: {_sentence(error)}") from error
     return _mapping(path, tree)
 
@@ -64,6 +67,18 @@ def iterate_zst_lines(path: Path) -> Iterator[bytes]:
 def is_folder(path: Path) -> bool:
     """Tell whether there is a folder here, and not a link to one."""
     return path.is_dir() and not path.is_symlink()
+
+
+def _refuse_depth(content: bytes) -> None:
+    """Raise ValueError on deep nesting, over which libyaml's composer overflows the stack of the process."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"it nests more than {_MAX_DEPTH} levels deep")
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from evaldock.analysis.records import MetricRow, RunRecord, TaskRecord
 from evaldock.analysis.text import first_line
@@ -181,6 +181,14 @@ def duration_s(started_at: str | None, ended_at: str | None) -> float | None:
         return max(0.0, (end - start).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def moment(time: str | None) -> str:
+    """Return an RFC 3339 time as 2026-01-31 12:00:00 UTC; what is none stays as it is."""
+    try:
+        return datetime.fromisoformat(time or "").astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError):
+        return time or DASH
 
 
 def lasting(seconds: float | None) -> str:
