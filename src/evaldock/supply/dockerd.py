@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from evaldock_entrypoints.contract.errors import ExecutionError
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 40.0
+_PING_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,9 @@ def own_daemon() -> OwnDaemon:
 
 def answers(docker_host: str) -> bool:
     """Tell whether an engine answers at this address."""
-    # Asked first, because the docker SDK leaks its socket when nobody listens.
-    if docker_host.startswith("unix://") and not _listens(docker_host.removeprefix("unix://")):
-        return False
-    client = docker.APIClient(base_url=docker_host, version="1.41", timeout=5)
+    if docker_host.startswith("unix://"):
+        return _socket_answers(docker_host.removeprefix("unix://"))
+    client = docker.APIClient(base_url=docker_host, version="1.41", timeout=_PING_TIMEOUT_S)
     try:
         return client.get(f"{client.base_url}/_ping").ok
     except (docker.errors.DockerException, requests.RequestException):
@@ -72,13 +72,16 @@ def answers(docker_host: str) -> bool:
         client.close()
 
 
-def _listens(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+def _socket_answers(path: str) -> bool:
+    """Ping by hand: the docker SDK leaks its socket when nobody listens, and we ask often."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PING_TIMEOUT_S)
         try:
-            probe.connect(path)
+            connection.connect(path)
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+            return connection.recv(64).partition(b"\r\n")[0].endswith(b" 200 OK")
         except OSError:
             return False
-    return True
 
 
 @contextmanager
@@ -130,17 +133,18 @@ def _start(daemon: OwnDaemon) -> None:
     daemon.data.mkdir(parents=True, exist_ok=True)
     if not daemon.before.exists():
         daemon.before.write_text(network_state().to_json(), encoding="utf-8")
-    argv = ["dockerd", f"--host={daemon.docker_host}", f"--data-root={daemon.data}"]
+    # Forked off: with `keep` it outlives this process, which must not be the parent it would wait for.
+    argv = ["setsid", "--fork", "dockerd", f"--host={daemon.docker_host}", f"--data-root={daemon.data}"]
     argv += [f"--exec-root={daemon.run}/exec", f"--pidfile={daemon.run}/docker.pid"]
     with daemon.log.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False)
     deadline_s = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline_s and process.poll() is None:
+    while time.monotonic() < deadline_s:
         if answers(daemon.docker_host):
             return
         time.sleep(0.1)
+        if not _processes(daemon):
+            break
     stop(daemon)
     raise ExecutionError(
         f"our own dockerd does not come up; its last lines:\n{_tail(daemon.log)}",
@@ -199,8 +203,6 @@ def _signal(pid: int, number: signal.Signals) -> bool:
 
 
 def _is_running(pid: int) -> bool:
-    with suppress(ChildProcessError):  # started by an earlier evaldock
-        os.waitpid(pid, os.WNOHANG)
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,0 +1,75 @@
+"""Our own container engine: comes up, serves, and leaves nothing."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import docker
+import pytest
+
+from evaldock.supply.dockerd import answers, own_daemon
+from evaldock.supply.host import find_engine, running_engine, stop_own_engine
+from evaldock.supply.netfilter import network_state
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow]
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache folder of its own, on a machine where no engine answers."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    if find_engine() is not None:
+        pytest.skip("an engine runs here, so evaldock would not start its own")
+
+
+def wait_until_silent(engine: str) -> None:
+    deadline_s = time.monotonic() + 10
+    while answers(engine):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_leaves_no_process_socket_bridge_rule_or_mount() -> None:
+    before, mounts = network_state(), Path("/proc/self/mounts").read_text(encoding="utf-8")
+
+    with running_engine(report=lambda _: None) as engine:
+        client = docker.DockerClient(base_url=engine)
+        client.networks.create("evaldock-test")  # a forgotten network
+        client.close()
+
+    assert not own_daemon().run.exists()
+    assert network_state() == before
+    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounts
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_inner_user_leaves_the_outer_ones_engine_up() -> None:
+    with running_engine(report=lambda _: None) as outer:
+        with running_engine(report=lambda _: None) as inner:
+            assert inner == outer
+        assert answers(outer)
+    assert not answers(outer)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_killed_daemon_is_replaced() -> None:
+    with running_engine(report=lambda _: None) as engine:
+        pid = int((own_daemon().run / "docker.pid").read_text(encoding="ascii"))
+        os.kill(pid, signal.SIGKILL)
+        wait_until_silent(engine)
+        with running_engine(report=lambda _: None) as again:
+            assert answers(again)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_kept_engine_stays_until_it_is_stopped() -> None:
+    with running_engine(report=lambda _: None, keep=True) as engine:
+        pass
+    try:
+        assert answers(engine)
+    finally:
+        assert stop_own_engine()
+    assert not answers(engine)
