@@ -112,7 +112,7 @@ def main(job_file: Path) -> int:
     try:
         score(json.loads(job_file.read_text(encoding="utf-8")))
     except (SandboxError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        fail(str(error))
+        fail(f"{type(error).__name__}: {error}")
         return EXIT_HARNESS
     return 0
 
