@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import AliasChoices
 
 import evaldock_entrypoints
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
 from evaldock_entrypoints.serve.backends import Launch, find_backend
-from evaldock_entrypoints.serve.settings import read_settings
+from evaldock_entrypoints.serve.settings import ServeSettings, read_settings
 
 PROGRAM = "serve"
 BACKEND_PYTHON = "/opt/backend/bin/python"
@@ -43,9 +44,15 @@ FLAGS: tuple[tuple[str, Any, str], ...] = (
 
 def _flags(command: Callable[..., None]) -> Callable[..., None]:
     for name, kind, text in reversed(FLAGS):
-        spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
-        command = click.option(*spellings, name, type=kind, help=text)(command)
+        spellings = [f"--{one.replace('_', mark)}" for one in _names(name) for mark in "_-"]
+        command = click.option(*dict.fromkeys(spellings), name, type=kind, help=text)(command)
     return command
+
+
+def _names(field: str) -> list[str]:
+    """Return the field's name and its aliases in the contract."""
+    alias = ServeSettings.model_fields[field].validation_alias
+    return [str(one) for one in alias.choices] if isinstance(alias, AliasChoices) else [field]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

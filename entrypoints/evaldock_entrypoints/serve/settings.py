@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaldock_entrypoints.contract.document import Deployment
+from evaldock_entrypoints.contract.document import Deployment, Gpus
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.loading import KeyPath, Layer, load_yaml, merge, validate
 
@@ -18,6 +18,10 @@ class ServeSettings(Deployment):
     kv_cache_mib: int | None = Field(default=None, ge=1)
     queue_bound: int | None = Field(default=None, ge=1)
     quantization: str | None = None
+
+
+# the block names its type of `gpus` before that exists
+ServeSettings.model_rebuild(_types_namespace={"Gpus": Gpus})
 
 
 class _Document(BaseModel):

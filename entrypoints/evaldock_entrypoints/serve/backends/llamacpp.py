@@ -1,11 +1,11 @@
 """The embedded backend: our front over libllama, for one GGUF file on the processor."""
 
-import os
 import re
 from pathlib import Path
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.serve.backends import Launch
+from evaldock_entrypoints.serve.processors import available_processors
 from evaldock_entrypoints.serve.settings import ServeSettings
 
 ENGINE = "evaldock_entrypoints.serve.engines.llamacpp"
@@ -45,7 +45,7 @@ def launch(settings: ServeSettings, python: str) -> Launch:
         "max_model_len": settings.max_model_len or 0,
         "max_batch_size": settings.max_batch_size or DEFAULT_BATCH_SIZE,
         "kv_cache_mib": settings.kv_cache_mib or DEFAULT_CACHE_MIB,
-        "threads": settings.threads or len(os.sched_getaffinity(0)),
+        "threads": settings.threads or available_processors(),
         "queue_bound": settings.queue_bound or DEFAULT_QUEUE_BOUND,
     }
     flags = [part for name, value in values.items() for part in (f"--{name}", str(value))]

@@ -32,7 +32,7 @@ class Decoder(Protocol):
         """The most rows that one `prefill` takes."""
 
     def prefill(self, slot: int, start: int, tokens: Sequence[int], wanted: RowsWanted) -> Logits:
-        """Feed consecutive tokens of one slot; return (wanted rows, vocabulary), valid until the next call."""
+        """Feed consecutive tokens of one slot; return (wanted rows, vocabulary), valid until the next."""
 
     def step(self, rows: Sequence[Row]) -> Logits:
         """Feed one token to each of several slots; return (rows, vocabulary), valid until the next call."""

@@ -24,11 +24,11 @@ PATIENCE = 64
 
 
 class Scheduler:
-    """Feeds slots: a `step` is one pass with a row per generating sequence and one pass with part of a prompt.
+    """Feeds slots: a `step` is a pass with a row per generating sequence and a pass with part of a prompt.
 
-    The two are separate passes on purpose. libllama splits a pass over sequences of different lengths unevenly,
-    which leaves single rows of prompts, and those round differently: measured up to 0.4 in a log-probability.
-    Kept apart, an answer is the same bit for bit alone and among others, and no slower.
+    The two are separate passes on purpose. libllama splits a pass over sequences of different lengths
+    unevenly, which leaves single rows of prompts, and those round differently: measured up to 0.4 in a
+    log-probability. Kept apart, an answer is the same bit for bit alone and among others, and no slower.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -81,7 +81,7 @@ class Scheduler:
             self._place(*self._choose(free))
 
     def _choose(self, free: list[int]) -> tuple[Running, int]:
-        """Return the next request and its slot: longest shared prefix, else the oldest in the least used slot."""
+        """Return the next request and its slot: longest shared prefix, else the oldest, least used slot."""
         oldest = self._waiting[0]
         window = [oldest] if oldest.passed_over >= PATIENCE else list(self._waiting)[:WINDOW]
         pairs = (

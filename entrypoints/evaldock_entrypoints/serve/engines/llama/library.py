@@ -6,16 +6,16 @@ import os
 import sys
 from types import ModuleType
 
-# The harness computes on the same processors. Threads that spin at OpenMP's barriers (its default) then wait for
-# one that is not running: measured beside a busy process, 19-43 tokens/s spinning against 85 sleeping.
+# The harness computes on the same processors. Threads that spin at OpenMP's barriers (its default) then wait
+# for one that is not running: measured beside a busy process, 19-43 tokens/s spinning against 85 sleeping.
 WAIT_POLICY = "passive"
 
 
 def load_binding() -> ModuleType:
     """Import `llama_cpp.llama_cpp` alone; to be called before anything else loads OpenMP.
 
-    The package's `__init__` also imports the high-level interface, with a pickle-backed cache and dependencies
-    that the image does not carry. Raises ImportError when the binding is not installed.
+    The package's `__init__` also imports the high-level interface, with a pickle-backed cache and
+    dependencies that the image does not carry. Raises ImportError when the binding is not installed.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", WAIT_POLICY)
     if "llama_cpp" not in sys.modules:
