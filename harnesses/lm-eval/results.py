@@ -132,8 +132,10 @@ def _started_run(job: Job) -> str:
 
 
 def _log_lines(job: Job) -> list[str]:
+    """Return what the last start logged; a resumed run goes on in the same file."""
     path = job.logs_dir / "evaluate.log"
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return text.rpartition(f"run_lm_eval: run {_started_run(job)}\n")[2].splitlines()
 
 
 def _samples(job: Job, native: Native, leaf: str) -> Iterator[Sample]:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,11 @@ def splits_of(dataset: str, config: str | None) -> frozenset[str]:
     return frozenset(datasets.get_dataset_split_names(dataset, config))
 
 
-def override(task: PackagedTask, shots: int | None, scored_instead: list[str]) -> Config:
-    """Return what must change for the data at hand, empty if nothing; raises RefusedError."""
+def override(
+    task: PackagedTask, present: Collection[str], shots: int | None, scored_instead: Collection[str]
+) -> Config:
+    """Return what must change for data of the `present` splits, empty if nothing; raises RefusedError."""
     config = task.config
-    present = splits_of(config["dataset_path"], config.get("dataset_name"))
     missing = [key for key in SPLITS if config.get(key) is not None and config[key] not in present]
     wanted = config.get("num_fewshot", 0) if shots is None else shots
     if wanted and task.shots_split is not None and task.shots_split not in present:
@@ -101,7 +102,8 @@ def write_overrides(config: Config, folder: Path) -> list[str]:
     for stale in folder.glob("*.yaml"):
         stale.unlink()
     for task in packaged_tasks(path):
-        changes = override(task, config.get("num_fewshot"), entry.get("scored_instead", []))
+        present = splits_of(task.config["dataset_path"], task.config.get("dataset_name"))
+        changes = override(task, present, config.get("num_fewshot"), entry.get("scored_instead", ()))
         if changes:
             text = yaml.safe_dump({"include": str(task.file), "task": task.name, **changes}, sort_keys=False)
             (folder / f"{task.name}.yaml").write_text(text, encoding="utf-8")
@@ -146,6 +148,17 @@ def complete(run: Config, folder: Path) -> Config:
     return config
 
 
+def forget_empty_answers(cache: Path) -> None:
+    """Let a resumed run ask again what was answered with nothing: lm-eval caches an unreadable reply so."""
+    if not cache.is_file():
+        return
+    from sqlitedict import SqliteDict
+
+    with SqliteDict(os.fspath(cache), autocommit=True) as answers:
+        for key in [key for key, answer in answers.items() if answer == ""]:
+            del answers[key]
+
+
 def main(path: Path) -> None:
     """Complete the configuration and hand over to lm-eval's own command line."""
     run = json.loads(path.read_text(encoding="utf-8"))
@@ -156,11 +169,14 @@ def main(path: Path) -> None:
         sys.exit(USAGE)
     final = path.parent / "lm_eval.yaml"
     final.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    forget_empty_answers(Path(f"{config['use_cache']}_rank0.db"))
+    # results.py reads the log from here on.
+    print(f"run_lm_eval: run {config['metadata']['evaldock_run']}", flush=True)  # noqa: T201
     import lm_eval.tasks
     from lm_eval.__main__ import cli_evaluate
 
     manager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
-    lm_eval.tasks.TaskManager = manager  # type: ignore[assignment,misc]
+    lm_eval.tasks.TaskManager = manager
     sys.argv = ["lm_eval", "run", "--config", os.fspath(final)]
     cli_evaluate()
 
