@@ -41,8 +41,10 @@ def ordered_metrics(task: TaskRecord) -> list[MetricRow]:
 
 
 def is_part(row: MetricRow, task: TaskRecord) -> bool:
-    """Tell whether the metric stands under a sub-task or a lower group of the task."""
-    return any(other.group for other in task.metrics) and not (row.group and row.task == task.task)
+    """Tell whether the metric stands under a part of the task: below its own group, else below any group."""
+    groups = {metric.task for metric in task.metrics if metric.group}
+    top = groups & {task.task} or groups
+    return bool(top) and not (row.group and row.task in top)
 
 
 def missing(task: TaskRecord) -> int:

@@ -55,6 +55,16 @@ def test_the_group_stands_above_its_indented_parts(run: "RunFolder") -> None:
     assert [row[0] for row in cells(markdown_table(read_run(run.path)))] == ["mmlu", "- mmlu_anatomy"]
 
 
+def test_groups_of_other_names_than_the_task_stand_side_by_side(run: "RunFolder") -> None:
+    claims = [
+        MetricClaim(task="stem", name="acc", value=None, score="acc", group=True),
+        MetricClaim(task="arts", name="acc", value=None, score="acc", group=True),
+        MetricClaim(task="anatomy", name="acc", value=None, score="acc"),
+    ]
+    run.finish(run.job("mmlu"), run.answers(10, 5), claims=claims)
+    assert [row[0] for row in cells(markdown_table(read_run(run.path)))] == ["stem", "arts", "- anatomy"]
+
+
 def test_what_a_reader_must_know_stands_below(run: "RunFolder") -> None:
     job = run.job("gsm8k", note="a footgun", limit_samples=20, extras={"num_fewshot": 5, "tokenizer": None})
     run.finish(job, run.answers(20, 1, finish_reason="length"), num_fewshot=5)
