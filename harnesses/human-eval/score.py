@@ -36,7 +36,7 @@ def score(job: dict[str, Any]) -> None:
     selection = json.loads((native / SELECTION).read_text(encoding="utf-8"))
     count = write_samples(samples, selection, load_records(native / GENERATIONS))
     problems = read_problems(Path(job["problem_file"]))
-    settings = {"workers": workers(), "timeout_s": float(job["timeout_s"])}
+    settings: dict[str, Any] = {"workers": workers(), "timeout_s": float(job["timeout_s"])}
     set_deadline(count, **settings)
     check_sandbox(problems, "before the first answer")
     printed = evaluate(samples, count, job["problem_file"], settings) if count else {}
