@@ -91,6 +91,13 @@ def new_site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterat
 
 
 @pytest.fixture(scope="session")
+def other_site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Site]:
+    """A second machine that knows nothing of the first."""
+    with new_site(tmp_path_factory, checkout) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Site]:
     """A site on which tests share what is built."""
     with new_site(tmp_path_factory, checkout) as made:

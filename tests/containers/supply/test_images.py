@@ -1,5 +1,7 @@
 """What the built images are, proven on their bytes and in a real engine."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import tarfile
@@ -8,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import docker
 import pytest
 
-from containers.supply.conftest import Site, new_site
 from evaldock.supply.host import running_engine
 from evaldock.supply.layout import blob_path, layer_digests, stored_image
 from evaldock.supply.load import load_image
 from evaldock.supply.lock import LockedImage
 from evaldock_entrypoints.contract.errors import PinError
+
+if TYPE_CHECKING:
+    from containers.supply.conftest import Site
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
@@ -36,11 +41,8 @@ def config(store: Path, image: LockedImage) -> dict[str, object]:
     return loaded
 
 
-def test_two_sites_build_the_same_digests(
-    site: Site, checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with new_site(tmp_path_factory, checkout) as other:
-        first, second = site.build("tiny"), other.build("tiny")
+def test_two_sites_build_the_same_digests(site: Site, other_site: Site) -> None:
+    first, second = site.build("tiny"), other_site.build("tiny")
 
     assert {name: image.digest for name, image in first.items()} == {
         name: image.digest for name, image in second.items()
@@ -89,17 +91,17 @@ def test_labels_name_tasks_and_base(site: Site) -> None:
     assert inner["User"] == "65532:65532"
 
 
-def test_index_password_reaches_the_build_and_stays_in_no_byte_of_the_image(
-    checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with new_site(tmp_path_factory, checkout) as other, index_that_wants_a_password() as index:
+def test_index_password_reaches_the_build_and_stays_in_no_byte_of_the_image(other_site: Site) -> None:
+    with index_that_wants_a_password() as index:
         url = f"http://user:canary-5ecret@127.0.0.1:{index.server_port}/simple"
-        images = other.build("tiny", more={"UV_EXTRA_INDEX_URL": url})
+        lock = other_site.checkout / "harnesses/tiny/requirements.lock"
+        lock.write_text(lock.read_text(encoding="utf-8") + "# built anew\n", encoding="utf-8")
+        images = other_site.build("tiny", more={"UV_EXTRA_INDEX_URL": url})
 
-        assert index.logins
-        blobs = [path for path in (other.store / "blobs" / "sha256").iterdir() if path.is_file()]
-        assert len(blobs) > len(images)
-        assert not [path for path in blobs if b"canary-5ecret" in content(path)]
+    assert index.logins
+    blobs = [path for path in (other_site.store / "blobs" / "sha256").iterdir() if path.is_file()]
+    assert len(blobs) > len(images)
+    assert not [path for path in blobs if b"canary-5ecret" in content(path)]
 
 
 def test_runs_as_an_unknown_user_with_a_read_only_root(site: Site) -> None:
