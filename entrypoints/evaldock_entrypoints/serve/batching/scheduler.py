@@ -54,17 +54,13 @@ class Scheduler:
     def step(self) -> None:
         """Advance all sequences by one token or one part of a prompt."""
         self._drop_cancelled()
-        self._admit()
         self._generate([sequence for sequence in self._running() if sequence.prefilled])
-        prefilling = [sequence for sequence in self._running() if not sequence.prefilled]
-        if prefilling:
-            self._prefill(min(prefilling, key=self._admitted_at))
+        prefilling = next((one for one in self._running() if not one.prefilled), None) or self._admit()
+        if prefilling is not None:
+            self._prefill(prefilling)
 
     def _running(self) -> Iterator[Running]:
         return (slot.running for slot in self._slots if slot.running is not None)
-
-    def _admitted_at(self, sequence: Running) -> int:
-        return self._slots[sequence.slot].used_at
 
     def _drop_cancelled(self) -> None:
         if any(waiting.cancelled for waiting in self._waiting):
@@ -73,12 +69,14 @@ class Scheduler:
             if sequence.cancelled:
                 self._release(sequence)
 
-    def _admit(self) -> None:
-        while self._waiting:
-            free = [index for index, slot in enumerate(self._slots) if slot.running is None]
-            if not free:
-                return
-            self._place(*self._choose(free))
+    def _admit(self) -> Running | None:
+        """Give the next request a slot; one at a time, so that it may find what the one before left there."""
+        free = [index for index, slot in enumerate(self._slots) if slot.running is None]
+        if not free or not self._waiting:
+            return None
+        wanted, index = self._choose(free)
+        self._place(wanted, index)
+        return wanted
 
     def _choose(self, free: list[int]) -> tuple[Running, int]:
         """Return the next request and its slot: longest shared prefix, else the oldest, least used slot."""

@@ -39,8 +39,8 @@ class TextAssembler:
 def first_stop(text: str, stops: Iterable[str]) -> int | None:
     """Return where the stop string begins that is complete first, None when there is none.
 
-    The one that begins first would depend on how the text is cut into tokens: of "abc" and "b", "b" is complete
-    before "abc" can be told.
+    The one that begins first would depend on how the text is cut into tokens: of "abc" and "b", "b" is
+    complete before "abc" can be told.
     """
     found = [(index + len(stop), index) for stop in stops if (index := text.find(stop)) >= 0]
     return min(found)[1] if found else None

@@ -90,6 +90,13 @@ def test_shared_beginning_is_computed_once(toy: Toy) -> None:
     assert [rows for _, _, rows in decoder.fed] == [60, 3, 3]
 
 
+def test_siblings_that_wait_together_share_although_other_slots_are_free(toy: Toy) -> None:
+    decoder = toy(slots=4, chunk=256)
+    beginning = list(range(1, 30)) * 2
+    run(decoder, [request([*beginning, last, last], 1, scored=True) for last in (1, 2, 3)])
+    assert [rows for _, _, rows in decoder.fed] == [60, 3, 3]
+
+
 def test_no_part_of_a_prompt_is_a_single_row(toy: Toy) -> None:
     decoder = toy(slots=3)
     run(decoder, [wanted for wanted in varied(30) if len(wanted.prompt) > 1])
