@@ -28,7 +28,7 @@ def parse(job: Job) -> Outcome:
     return Outcome(
         samples=[_sample(record, results.get((record["id"], record["repeat"]))) for record in asked],
         claims=_claims(job.task.name, finished["metrics"], int(selection["repeats"])),
-        total=selection["total"],
+        totals=[selection["total"]],
         harness_version=finished["version"],
         num_fewshot=0,
         notes=[*selection["notes"], *_timeout_notes(timed_out, len(results), finished["timeout_s"])],

@@ -62,7 +62,7 @@ def test_claimed_pass_at_1_is_the_mean_of_the_samples(job: Job) -> None:
     outcome = results.parse(job)
     scored = [sample.scores["pass"] for sample in outcome.samples if sample.error is None]
     assert [(claim.name, claim.k, claim.value) for claim in outcome.claims] == [("pass@1", 1, mean(scored))]
-    assert outcome.total == 164
+    assert outcome.totals == [164]
 
 
 def test_a_request_that_failed_for_good_is_an_error_and_not_a_wrong_answer(job: Job) -> None:

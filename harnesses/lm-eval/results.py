@@ -61,7 +61,7 @@ def parse(job: Job) -> Outcome:
     return Outcome(
         samples=samples,
         claims=[*_claims(job, native, samples)],
-        total=sum(counts),
+        totals=counts,
         harness_version=native.tree["lm_eval_version"],
         num_fewshot=shots.pop() if len(shots) == 1 else None,
         notes=[*_override_notes(job), *_cut_notes(log)],

@@ -95,7 +95,7 @@ def test_multiple_choice_claims_are_the_means_of_the_samples(tmp_path: Path) -> 
     assert metrics["acc"].value == pytest.approx(printed["acc,none"], abs=1e-12)
     assert metrics["acc"].stderr == pytest.approx(printed["acc_stderr,none"], abs=1e-12)
     assert 0 < metrics["acc"].value < 1
-    assert outcome.total == 2376
+    assert sum(outcome.totals) == 2376
     assert outcome.num_fewshot == 0
     assert any(note.startswith("overridden: arc_easy: training_split: null") for note in outcome.notes)
 
@@ -139,7 +139,7 @@ def test_group_and_subgroup_claims_hold_for_the_pooled_samples_of_unequal_subjec
     assert len({metrics["acc"].n for metrics in proof.tasks.values()}) > 1
     assert proof.groups["mmlu"]["acc"].n == 168
     assert sum(metrics["acc"].n for name, metrics in proof.groups.items() if name != "mmlu") == 168
-    assert outcome.total == 14042
+    assert sum(outcome.totals) == 14042
     assert all(sample.id.startswith("mmlu_") and "/" in sample.id for sample in outcome.samples)
 
 

@@ -41,9 +41,18 @@ class Limits:
     tmp_size: str = "1g"
     open_files: int | None = None
     file_size_bytes: int | None = None
+    shares_memory: bool = True  # whether the container has a /dev/shm
 
 
-SCORING_LIMITS = Limits(memory="2g", pids=256, tmp_size="256m", open_files=1024, file_size_bytes=64 * 1024**2)
+# One file may not fill /tmp, or one answer would deny the scores of the others.
+SCORING_LIMITS = Limits(
+    memory="1g",
+    pids=128,
+    tmp_size="128m",
+    open_files=256,
+    file_size_bytes=64 * 1024**2,
+    shares_memory=False,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +222,7 @@ class _Compiler:
         key = self.document.target.api_endpoint.api_key_name
         run = PurePosixPath(self.around.run_dir)
         pin = self._pin(framework.name)
+        limit_s = self.document.execution.time_limit_s()
         return Unit(
             name="-".join((folder, *(phase.name for phase in phases))),
             role="scoring" if sandboxed else "evaluation",
@@ -230,6 +240,7 @@ class _Compiler:
                 *(part for phase in phases for part in ("--phase", phase.name)),
                 *(("--overrides", ",".join(overrides)) if overrides else ()),
                 *(("--allow_code_execution",) if sandboxed else ()),
+                *(("--time_limit_s", str(limit_s)) if limit_s is not None else ()),
             ),
             network=self._network() if networked else "none",
             settings={

@@ -164,7 +164,7 @@ class Execution(_Strict):
     gpus: Gpus = "none"
     network: Network = "auto"
     allow_code_execution: bool = True  # in the network-less scoring container
-    time_limit: str | None = None
+    time_limit: str | None = Field(default=None, pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$")
     partition: str | None = None
     account: str | None = None
     nodes: int | None = Field(default=None, ge=1)
@@ -172,6 +172,14 @@ class Execution(_Strict):
     container_runtime: Literal["pyxis", "apptainer", "oci", "docker", "host"] | None = None
     resource_shape: str | None = None
     memory: str | None = None  # limit of the harness container, such as "4g"
+
+    def time_limit_s(self) -> int | None:
+        """Return the seconds of `[days-]hours:minutes:seconds`, as Slurm writes it."""
+        if self.time_limit is None:
+            return None
+        days, _, clock = self.time_limit.rpartition("-")
+        hours, minutes, seconds = map(int, clock.split(":"))
+        return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 class Output(_Strict):

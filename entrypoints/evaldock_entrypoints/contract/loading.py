@@ -64,6 +64,8 @@ def parse_yaml(text: bytes | str, name: str) -> Layer:
         raise UsageError(f"{name} is larger than {_MAX_BYTES // 1024**2} MiB", where=name)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError as error:
+        raise UsageError(f"{name} is nested too deeply", where=name) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{name}:{mark.line + 1}" if mark else name

@@ -60,7 +60,7 @@ class Outcome:
 
     samples: Sequence[Sample]
     claims: Sequence[MetricClaim]
-    total: int | None = None  # items of the task as the harness counts them, before any limit
+    totals: Sequence[int] = ()  # items of each part of the task by the harness's count, before any limit
     harness_version: str | None = None
     num_fewshot: int | None = None
     notes: Sequence[str] = ()  # overrides and the like that a reader of the score must know

@@ -34,7 +34,7 @@ def wilson_interval(successes: float, n: int, z: float = Z_95) -> tuple[float, f
 def interval_95(values: Sequence[float]) -> tuple[tuple[float, float] | None, str]:
     """Return the 95 % interval of the mean and its name: Wilson for 0/1 values, else normal."""
     if values and all(value in (0.0, 1.0) for value in values):
-        return wilson_interval(math.fsum(values), len(values)), "wilson"
+        return wilson_interval(math.fsum(values), len(values)), "Wilson"
     error = standard_error(values)
     if error is None:
         return None, "none"

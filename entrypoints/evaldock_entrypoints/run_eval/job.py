@@ -20,7 +20,8 @@ class Job:
     extras: dict[str, Any]  # declared extras, merged
     endpoint: Endpoint
     output_dir: Path  # the task's own folder
-    data_dir: Path  # benchmark data, read-only
+    data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
+    built_in_data_dir: Path
     harness_dir: Path  # the harness folder inside the image, read-only
     manifest: list[dict[str, Any]] = field(
         default_factory=list

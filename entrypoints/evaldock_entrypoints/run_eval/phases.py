@@ -47,6 +47,11 @@ def template_values(job: Job) -> dict[str, Any]:
     }
 
 
+def home_dir(job: Job) -> Path:
+    """Return the harness's writable home."""
+    return job.work_dir / "home"
+
+
 def phase_argv(job: Job, phase: Phase) -> list[str]:
     """Return the exact command of a phase."""
     return [str(part) for part in render(phase.argv, template_values(job))]
@@ -86,7 +91,7 @@ class PhaseRunner:
         self._judge(phase, finished, oom_killed=oom_kills() > kills_before)
 
     def _environment(self, phase: Phase) -> dict[str, str]:
-        home = self.job.work_dir / "home"
+        home = home_dir(self.job)
         home.mkdir(parents=True, exist_ok=True)
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         base |= _OFFLINE | {"HOME": str(home), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}

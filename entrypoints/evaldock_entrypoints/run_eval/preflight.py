@@ -5,8 +5,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
-from evaldock_entrypoints.probe import Probe, check
+from evaldock_entrypoints.probe import Probe, wait_until_ready
 from evaldock_entrypoints.run_eval.job import Job
+
+_WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no reason to refuse
 
 
 def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool, key: str | None) -> None:
@@ -17,7 +19,7 @@ def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool
     _refuse_missing_data(job)
     if needs_endpoint:
         probe = Probe(endpoint=job.endpoint, api_key=key)
-        check(probe)
+        wait_until_ready(probe, _WAIT_S)
         _refuse_missing_tokenizer(job, probe)
 
 
@@ -47,7 +49,8 @@ def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
 def _refuse_missing_shots(job: Job) -> None:
     wanted = job.extras.get("num_fewshot")
     shots = job.task.default_fewshot if wanted is None else wanted
-    if shots and not job.task.fewshot_available:
+    is_mounted = job.data_dir != job.built_in_data_dir
+    if shots and not job.task.fewshot_available and not is_mounted:
         raise UsageError(
             f'the few-shot examples of "{job.task.name}" ({shots} by default) are not in this image',
             where="params.extra.num_fewshot",

@@ -60,8 +60,9 @@ def make_job(
         params=params,
         extras=extras,
         endpoint=_endpoint(document, task),
-        output_dir=request.output_dir,
+        output_dir=request.output_dir.absolute(),
         data_dir=data,
+        built_in_data_dir=data_dir,
         harness_dir=harness_dir,
         manifest=read_manifest(data),
     )

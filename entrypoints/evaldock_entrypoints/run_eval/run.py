@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.util
+import shutil
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ from evaldock_entrypoints.contract.results import Outcome
 from evaldock_entrypoints.probe import key_value
 from evaldock_entrypoints.run_eval import preflight
 from evaldock_entrypoints.run_eval.job import Job, limited
-from evaldock_entrypoints.run_eval.phases import PhaseRunner
+from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
 from evaldock_entrypoints.run_eval.prove import Proof, prove
 from evaldock_entrypoints.run_eval.state import State, open_state
 from evaldock_entrypoints.run_eval.write import results_path, write_failure, write_results
@@ -89,7 +90,10 @@ def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
     write_results(job, outcome, proof, started_at=state.started_at, ended_at=_now())
     for line in summary_lines(job, proof):
         echo(line)
-    return ExitCode.COMPLETE if proof.status == "complete" else ExitCode.INCOMPLETE
+    if proof.status != "complete":
+        return ExitCode.INCOMPLETE
+    shutil.rmtree(home_dir(job), ignore_errors=True)  # the harness's own caches
+    return ExitCode.COMPLETE
 
 
 def parse(job: Job) -> Outcome:
@@ -125,9 +129,9 @@ def _expected(job: Job, outcome: Outcome) -> int:
     """Return how many samples prove the run: from the data manifest, else from the harness's own count."""
     items = job.expected_items()
     if items is None:
-        if outcome.total is None:
+        if not outcome.totals:
             raise HarnessError("neither the image nor the harness says how many items the task has")
-        items = limited(outcome.total, job.params["limit_samples"])
+        items = sum(limited(total, job.params["limit_samples"]) for total in outcome.totals)
     return items * int(job.params["repeats"])
 
 

@@ -70,6 +70,7 @@ def _head(job: Job, status: Status) -> dict[str, Any]:
         "config": {
             "type": job.task.name,
             "harness": job.framework.name,
+            "primary_metric": job.task.primary_metric,
             "output_dir": str(job.output_dir),
             "params": {**job.params, "extra": job.extras},
         },

@@ -16,7 +16,7 @@ from evaldock.analysis import wording
 from evaldock.analysis.records import MetricRow, RunRecord, TaskRecord
 from evaldock.analysis.runs import read_run
 from evaldock.analysis.samples import Selection, select_samples
-from evaldock.analysis.text import clipped, first_line, one_line, visible, without_credentials
+from evaldock.visible_text import clipped, first_line, one_line, visible, without_credentials
 from evaldock_entrypoints.contract.files import write_bytes
 
 REPORT_FILE = "report.html"

@@ -15,8 +15,8 @@ from evaldock.analysis.records import (
     TaskStatus,
     Traffic,
 )
-from evaldock.analysis.text import without_credentials
-from evaldock.analysis.untrusted_files import AbsentFileError, UnreadableFileError, read_json, read_yaml
+from evaldock.untrusted_files import AbsentFileError, UnreadableFileError, read_json, read_yaml
+from evaldock.visible_text import without_credentials
 from evaldock_entrypoints.contract.results import SCHEMA, Completeness, Scalar, Status
 
 _Plain = str | int | FiniteFloat | bool | None

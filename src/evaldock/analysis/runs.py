@@ -6,8 +6,8 @@ from typing import Any
 
 from evaldock.analysis.records import RunRecord, TaskRecord
 from evaldock.analysis.results_file import read_task
-from evaldock.analysis.text import one_line
-from evaldock.analysis.untrusted_files import AbsentFileError, UnreadableFileError, is_folder, read_yaml
+from evaldock.untrusted_files import AbsentFileError, UnreadableFileError, is_folder, read_yaml
+from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import UsageError
 
 _DOCUMENT_FILE = "run.yaml"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from evaldock.analysis.untrusted_files import AbsentFileError, UnreadableFileError, iterate_zst_lines
+from evaldock.untrusted_files import AbsentFileError, UnreadableFileError, iterate_zst_lines
 from evaldock_entrypoints.contract.results import Sample
 
 SAMPLES_FILE = "samples.jsonl.zst"

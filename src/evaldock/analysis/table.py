@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from evaldock.analysis.records import MetricRow, RunRecord, TaskRecord
-from evaldock.analysis.text import clipped, markdown, width
 from evaldock.analysis.wording import (
     DASH,
     answer_counts,
@@ -17,6 +16,7 @@ from evaldock.analysis.wording import (
     unscored_tasks,
     version,
 )
+from evaldock.visible_text import clipped, markdown, width
 
 _HEADINGS = ("Task", "Version", "n-shot", "Metric", "Value", "± Stderr", "95 % interval", "n", "Status")
 _NUMERIC = frozenset({"n-shot", "Value", "± Stderr", "95 % interval", "n"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evaldock.analysis.records import MetricRow, RunRecord, TaskRecord
-from evaldock.analysis.text import first_line
+from evaldock.visible_text import first_line
 from evaldock_entrypoints.contract.document import DEFAULT_PARAMS, Output
 from evaldock_entrypoints.contract.results import Scalar
 

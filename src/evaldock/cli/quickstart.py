@@ -34,10 +34,13 @@ def quickstart(output_dir: Path, keep_engine: bool, overrides: tuple[str, ...]) 
     model = fetch_model(MODEL)
     settings = [f"deployment.model_path={model}", f"output.dir={output_dir}", *overrides]
     document, tree = validated(read_documents([document_path], settings), Path.cwd())
-    say = lambda text: click.echo(f"evaldock: {text}", err=True)  # noqa: E731
-    with running_engine(report=say, keep=keep_engine):
-        build_images(needed_images(document, load_registry()), report=say)
+    with running_engine(report=_say, keep=keep_engine):
+        build_images(needed_images(document, load_registry()), report=_say)
         code = carry_out(make_plan(document, tree, run_id=new_run_id()))
     if not keep_engine:
-        say("done; `evaldock quickstart --keep-engine` leaves the engine up for `evaldock run`")
+        _say("done; `evaldock quickstart --keep-engine` leaves the engine up for `evaldock run`")
     return code
+
+
+def _say(text: str) -> None:
+    click.echo(f"evaldock: {text}", err=True)

@@ -1,13 +1,18 @@
 """`evaldock results`."""
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import find_run, list_runs, read_run
+from evaldock.analysis.summary import summary_tree
 from evaldock.analysis.table import markdown_table
+from evaldock.untrusted_files import AbsentFileError, iterate_zst_lines
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.files import read_jsonl_zst
 
 
 @click.command()
@@ -23,9 +28,9 @@ def results(
     """Show the results of the run whose id begins with RUN_ID (default: the newest)."""
     path = _path(run_id, output_dir)
     if samples:
-        _print_samples(path, failed=failed, truncated=truncated)
+        _print_samples(read_run(path), failed=failed, truncated=truncated)
     elif as_json:
-        click.echo((path / "summary.json").read_text(encoding="utf-8"))
+        click.echo(json.dumps(summary_tree(read_run(path)), indent=2, ensure_ascii=False))
     else:
         click.echo(markdown_table(read_run(path)))
         click.echo(f"report: {path / 'report.html'}", err=True)
@@ -42,12 +47,16 @@ def _path(run_id: str | None, output_dir: Path) -> Path:
     return newest.path
 
 
-def _print_samples(path: Path, *, failed: bool, truncated: bool) -> None:
-    import json
-
-    for file in sorted(path.glob("*/samples.jsonl.zst")):
-        for sample in read_jsonl_zst(file):
+def _print_samples(run: RunRecord, *, failed: bool, truncated: bool) -> None:
+    for task in run.tasks:
+        for line in _sample_lines(run.path / task.name / "samples.jsonl.zst"):
+            sample = json.loads(line)
             is_failed = sample["error"] is not None or sample["correct"] is False
             if (failed and not is_failed) or (truncated and sample["finish_reason"] != "length"):
                 continue
-            click.echo(json.dumps({"task": file.parent.name, **sample}, ensure_ascii=False))
+            click.echo(json.dumps({"task": task.name, **sample}))
+
+
+def _sample_lines(path: Path) -> Iterator[bytes]:
+    with contextlib.suppress(AbsentFileError):  # a task that failed has none
+        yield from iterate_zst_lines(path)

@@ -21,6 +21,7 @@ from rich.progress import (
 
 from evaldock.executors.outcome import TaskEnd
 from evaldock.plan import Evaluation
+from evaldock.visible_text import one_line
 
 _PLAIN_PERIOD_S = 15.0
 
@@ -91,9 +92,9 @@ class TerminalEvents(PlainEvents):
 
 def _reason(end: TaskEnd) -> str:
     if "error" in end.results:
-        return f": {end.results['error']['message']}"
+        return f": {one_line(str(end.results['error']['message']))}"
     reasons = end.results.get("partial", {}).get("reasons", [])
-    return f": {reasons[0]}" if reasons else ""
+    return f": {one_line(str(reasons[0]))}" if reasons else ""
 
 
 @contextlib.contextmanager

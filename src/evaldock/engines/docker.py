@@ -143,8 +143,15 @@ class DockerEngine:
     def network(self, *, internal: bool) -> Iterator[str]:
         """Make the run's network, yield its name, remove it."""
         name = f"evaldock-{self._run_id}-{'run' if internal else 'out'}"
+        # An internal bridge still has the host on it, and through it every port that the host listens on.
+        options = {"com.docker.network.bridge.inhibit_ipv4": "true"} if internal else {}
         network = self._client.networks.create(
-            name, driver="bridge", internal=internal, labels=self._labels(), check_duplicate=True
+            name,
+            driver="bridge",
+            internal=internal,
+            options=options,
+            labels=self._labels(),
+            check_duplicate=True,
         )
         try:
             yield name
@@ -236,6 +243,8 @@ def _hardening(limits: Limits) -> dict[str, Any]:
     }
     if limits.memory:
         options |= {"mem_limit": limits.memory, "memswap_limit": limits.memory}
+    if not limits.shares_memory:
+        options["ipc_mode"] = "none"
     if limits.cpus:
         options["nano_cpus"] = int(limits.cpus * 1e9)
     return options

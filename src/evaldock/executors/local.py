@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
 from evaldock.engines.docker import DockerEngine, Exit, Running
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_infra_failure
 from evaldock.plan import SERVER_ALIAS, Evaluation, Plan, Server, Unit
+from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
     ExecutionError,
@@ -132,7 +131,9 @@ class LocalExecutor:
     def _evaluate(self, evaluation: Evaluation, network: str | None, server: Running | None) -> TaskEnd:
         folder = Path(self.plan.run_dir) / evaluation.folder
         if read_results(folder).get("status") != "complete":
-            (folder / "results.yml").unlink(missing_ok=True)  # the word of an earlier attempt is not this one's
+            (folder / "results.yml").unlink(
+                missing_ok=True
+            )  # the word of an earlier attempt is not this one's
         self.events.step(f"running {evaluation.folder}")
         end = self._run_units(evaluation, folder, network, server)
         self.events.ended(evaluation, end)
@@ -172,7 +173,7 @@ class LocalExecutor:
 
     def _failed(self, unit: Unit, evaluation: Evaluation, folder: Path, end: Exit) -> TaskEnd:
         """Name the failure: run_eval's own word where it could write one, else what the engine saw."""
-        if end.out_of_memory or end.code > 128 or _has_no_word(folder):
+        if end.out_of_memory or end.code > 128 or not read_results(folder):
             limit = f" (limit {unit.limits.memory})" if unit.limits.memory else ""
             what = f"ran out of memory{limit}" if end.out_of_memory else _how(end)
             error = ExecutionError(
@@ -211,13 +212,6 @@ class LocalExecutor:
         )
 
 
-def _has_no_word(folder: Path) -> bool:
-    try:
-        return not isinstance(yaml.safe_load((folder / "results.yml").read_text(encoding="utf-8")), dict)
-    except (OSError, yaml.YAMLError):
-        return True
-
-
 def _how(end: Exit) -> str:
     if end.code > 128:
         with contextlib.suppress(ValueError):
@@ -226,7 +220,7 @@ def _how(end: Exit) -> str:
 
 
 def _indented(lines: tuple[str, ...]) -> str:
-    return "\n".join(f"    {line}" for line in lines)
+    return "\n".join(f"    {one_line(line)}" for line in lines)
 
 
 def run_plan(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evaldock.plan import Evaluation
+from evaldock.untrusted_files import UnreadableFileError, read_yaml
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA
@@ -47,14 +46,10 @@ def read_end(folder: Path, evaluation: Evaluation, code: ExitCode) -> TaskEnd:
 
 def read_results(folder: Path) -> dict[str, Any]:
     """Return results.yml of a task's folder, empty where there is no readable one; links are not followed."""
-    path = folder / "results.yml"
-    if path.is_symlink() or not path.is_file():
-        return {}
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
+        return read_yaml(folder / "results.yml")
+    except UnreadableFileError:
         return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 def write_infra_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) -> None:

@@ -22,7 +22,7 @@ from evaldock.supply.lock import LockedImage
 from evaldock_entrypoints.contract.errors import PinError
 
 if TYPE_CHECKING:
-    from containers.supply.conftest import Site
+    from tests.containers.supply.conftest import Site
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from evaldock.analysis.report import write_report
 from evaldock_entrypoints.contract.results import MetricClaim
 
 if TYPE_CHECKING:
-    from unit.analysis.conftest import RunFolder
+    from tests.unit.analysis.conftest import RunFolder
 
 HOSTILE = (
     "\x1b[2J\x00\x9b</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>\u202egnp.exe\u2066"

@@ -12,7 +12,7 @@ from evaldock_entrypoints.contract.errors import InterruptedRunError, UsageError
 from evaldock_entrypoints.contract.results import MetricClaim
 
 if TYPE_CHECKING:
-    from unit.analysis.conftest import RunFolder
+    from tests.unit.analysis.conftest import RunFolder
 
 
 def rewrite(folder: Path, **changes: object) -> None:

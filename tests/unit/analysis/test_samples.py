@@ -9,7 +9,7 @@ import zstandard
 from evaldock.analysis.samples import select_samples
 
 if TYPE_CHECKING:
-    from unit.analysis.conftest import RunFolder
+    from tests.unit.analysis.conftest import RunFolder
 
 
 def shown(folder: Path) -> dict[str, tuple[int, int]]:

@@ -8,7 +8,7 @@ import pytest
 from evaldock.analysis.summary import write_summary
 
 if TYPE_CHECKING:
-    from unit.analysis.conftest import RunFolder
+    from tests.unit.analysis.conftest import RunFolder
 
 
 def test_the_summary_holds_every_task_and_keeps_partial_figures_apart(run: "RunFolder") -> None:

@@ -13,7 +13,7 @@ from evaldock_entrypoints.contract.results import MetricClaim
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unit.analysis.conftest import RunFolder
+    from tests.unit.analysis.conftest import RunFolder
 
 
 def cells(table: str) -> list[list[str]]:

@@ -40,7 +40,7 @@ def test_pass_at_k_refuses_fewer_samples_than_k() -> None:
 
 
 def test_zero_one_values_get_a_wilson_interval_and_others_a_normal_one() -> None:
-    assert statistics.interval_95([0.0, 1.0, 1.0])[1] == "wilson"
+    assert statistics.interval_95([0.0, 1.0, 1.0])[1] == "Wilson"
     interval, name = statistics.interval_95([0.5, 0.25, 1.0])
     assert name == "normal"
     assert interval is not None

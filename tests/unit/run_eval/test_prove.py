@@ -19,7 +19,7 @@ def test_every_sample_scored_is_complete() -> None:
     assert proof.status == "complete"
     metric = proof.tasks["t"]["acc"]
     assert (metric.value, metric.n) == (0.75, 4)
-    assert metric.method == "mean, wilson interval"
+    assert metric.method == "mean, Wilson interval"
 
 
 def test_a_missing_sample_makes_the_result_incomplete() -> None:

@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaldock.analysis.text import clipped, first_line, markdown, one_line, visible, without_credentials
+from evaldock.visible_text import clipped, first_line, markdown, one_line, visible, without_credentials
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=()), max_size=200)
 

@@ -1,0 +1,64 @@
+"""One engine, the real images and the real model, shared by every test that needs them."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from evaldock.supply.build import build_images
+from evaldock.supply.host import running_engine
+from evaldock.supply.load import load_image
+from evaldock.supply.lock import LockedImage
+from evaldock.supply.models import fetch_model
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, LockedImage]:
+    """Every image, built when its inputs changed."""
+    return build_images((), report=_say)
+
+
+@pytest.fixture(scope="session")
+def engine_host(images: dict[str, LockedImage]) -> Iterator[str]:
+    """The address of an engine that holds every image."""
+    with running_engine(report=_say) as host:
+        before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), host
+        for image in images.values():
+            load_image(image, host)
+        yield host
+        os.environ.pop("DOCKER_HOST") if before is None else os.environ.update(DOCKER_HOST=before)
+
+
+@pytest.fixture(scope="session")
+def client(engine_host: str) -> Iterator[docker.DockerClient]:
+    """A client of that engine."""
+    made = docker.DockerClient(base_url=engine_host)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def model(engine_host: str) -> Path:  # noqa: ARG001 - after the engine, for its output to come first
+    """The small real model."""
+    return fetch_model("smollm2-135m-instruct")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a container or a network of ours."""
+    if "engine_host" not in request.fixturenames:
+        yield
+        return
+    found: docker.DockerClient = request.getfixturevalue("client")
+    yield
+    label = "io.evaldock.run"
+    left = [str(item.name) for item in found.containers.list(all=True, filters={"label": label})]
+    left += [str(item.name) for item in found.networks.list(filters={"label": label})]
+    assert left == []

@@ -1,0 +1,124 @@
+"""The toy harness in a container: the entrypoints image with the fixture folder mounted into it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evaldock.executors.outcome import TaskEnd, worst
+from evaldock.plan import Evaluation, Mount, Plan, Surroundings, Unit, compile_plan
+from evaldock.registry import HarnessEntry, Registry
+from evaldock.session import execute, pin_of
+from evaldock.supply.lock import read_lock
+from evaldock_entrypoints.contract.document import Document
+from evaldock_entrypoints.contract.errors import EvaldockError
+from evaldock_entrypoints.contract.framework import load_framework
+
+FOLDER = Path(__file__).parents[1] / "fixtures" / "toy-harness"
+
+
+class Silent:
+    """Events that nobody looks at."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def progress(self, evaluation: Evaluation, folder: Path) -> None:
+        pass
+
+    def ended(self, evaluation: Evaluation, end: TaskEnd) -> None:
+        pass
+
+
+def toy_plan(
+    output_dir: Path,
+    url: str,
+    mode: str = "honest",
+    *,
+    modes: tuple[str, ...] = (),
+    key_name: str | None = None,
+    **execution: Any,
+) -> Plan:
+    """Return the plan of one toy task per mode against the endpoint at url."""
+    registry = Registry(
+        harnesses={
+            "toy": HarnessEntry(
+                repository="toy",
+                version="1",
+                description="",
+                lock_sha256="",
+                definition=load_framework(FOLDER),
+            )
+        }
+    )
+    endpoint = {"url": url, "model_id": "fake-model", "type": "completions", "api_key_name": key_name}
+    tree = {
+        "target": {"api_endpoint": endpoint},
+        "evaluation": {"tasks": [{"name": "sums", "params": {"extra": {"mode": mode}}}]},
+        "execution": execution,
+        "output": {"dir": str(output_dir)},
+    }
+    around = Surroundings(
+        run_id="toy", run_dir=str(output_dir / "toy"), user=f"{os.getuid()}:{os.getgid()}", working_dir="/"
+    )
+    pins = {"toy": pin_of(read_lock().images["entrypoints"])}
+    plan = compile_plan(Document.model_validate(tree), tree, registry, pins, around)
+    evaluations = [_mounted(plan.evaluations[0])]
+    # A second task beside it shows that others go on.
+    evaluations += [_renamed(_mounted(plan.evaluations[0]), plan, other) for other in modes]
+    return replace(plan, evaluations=tuple(evaluations))
+
+
+def _mounted(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, units=tuple(_with_harness(unit) for unit in evaluation.units))
+
+
+def _with_harness(unit: Unit) -> Unit:
+    mounts = (
+        Mount(source=str(FOLDER), target="/opt/harness-files"),
+        Mount(source=str(FOLDER / "data"), target="/opt/data"),
+    )
+    return replace(unit, mounts=(*unit.mounts, *mounts))
+
+
+def _renamed(evaluation: Evaluation, plan: Plan, mode: str) -> Evaluation:
+    folder = f"{evaluation.folder}-{mode}"
+    units = []
+    for unit in evaluation.units:
+        mounts = tuple(
+            replace(mount, source=f"{plan.run_dir}/{folder}") if mount.target == "/results" else mount
+            for mount in unit.mounts
+        )
+        argv = (*unit.argv, "--overrides", f"params.extra.mode={mode}")
+        units.append(replace(unit, name=f"{unit.name}-{mode}", mounts=mounts, argv=argv))
+    return replace(evaluation, folder=folder, units=tuple(units))
+
+
+def start_in_background(output_dir: Path, url: str, mode: str) -> subprocess.Popen[str]:
+    """Run the toy in a process of its own, in a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, str(output_dir), url, mode],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def main() -> int:
+    """Run one plan as `evaldock run` does."""
+    output_dir, url, mode = sys.argv[1:]
+    try:
+        return int(worst(execute(toy_plan(Path(output_dir), url, mode), Silent())))
+    except EvaldockError as error:
+        sys.stdout.write(error.render() + "\n")
+        return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
