@@ -21,7 +21,7 @@ class Job:
     endpoint: Endpoint
     output_dir: Path  # the task's own folder
     data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
-    built_in_data_dir: Path
+    data_is_mounted: bool = False
     harness_dir: Path  # the harness folder inside the image, read-only
     manifest: list[dict[str, Any]] = field(
         default_factory=list

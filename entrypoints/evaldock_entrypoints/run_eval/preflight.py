@@ -49,8 +49,7 @@ def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
 def _refuse_missing_shots(job: Job) -> None:
     wanted = job.extras.get("num_fewshot")
     shots = job.task.default_fewshot if wanted is None else wanted
-    is_mounted = job.data_dir != job.built_in_data_dir
-    if shots and not job.task.fewshot_available and not is_mounted:
+    if shots and not job.task.fewshot_available and not job.data_is_mounted:
         raise UsageError(
             f'the few-shot examples of "{job.task.name}" ({shots} by default) are not in this image',
             where="params.extra.num_fewshot",

@@ -62,7 +62,7 @@ def make_job(
         endpoint=_endpoint(document, task),
         output_dir=request.output_dir.absolute(),
         data_dir=data,
-        built_in_data_dir=data_dir,
+        data_is_mounted=data != data_dir,
         harness_dir=harness_dir,
         manifest=read_manifest(data),
     )

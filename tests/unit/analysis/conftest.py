@@ -56,7 +56,6 @@ class RunFolder:
             ),
             output_dir=folder,
             data_dir=folder,
-            built_in_data_dir=folder,
             harness_dir=folder,
             manifest=[
                 {
