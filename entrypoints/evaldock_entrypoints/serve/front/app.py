@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from evaldock_entrypoints.serve.front.chat import handle_chat
 from evaldock_entrypoints.serve.front.completions import handle_completions
-from evaldock_entrypoints.serve.front.errors import ApiError, engine_dead, unknown_model
+from evaldock_entrypoints.serve.front.errors import ApiError, engine_dead, stopping, unknown_model
 from evaldock_entrypoints.serve.front.generation import Service
 from evaldock_entrypoints.serve.front.http import (
     Answer,
@@ -16,6 +16,7 @@ from evaldock_entrypoints.serve.front.http import (
     Receive,
     Scope,
     Send,
+    Sender,
     error_answer,
     json_answer,
     read_body,
@@ -53,16 +54,22 @@ class App:
                 return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; uvicorn cancels it when the server stops, and then the client is told so."""
         began = time.monotonic()
+        sender = Sender(send)
         path = scope["path"].rstrip("/") or "/"
         try:
             body = await read_body(receive)
             if body is None:
                 return
-            status = await _until_disconnect(receive, self._respond(scope["method"], path, body, send))
+            status = await _until_disconnect(receive, self._respond(scope["method"], path, body, sender))
         except ApiError as error:
             status = error.status
-            await send_answer(send, error_answer(error))
+            await send_answer(sender, error_answer(error))
+        except asyncio.CancelledError:
+            status = 503
+            if not sender.began:
+                await send_answer(send, error_answer(stopping()))
         label = path if path in ROUTES else "other"
         self.service.metrics.count_answer(label, status, time.monotonic() - began)
 

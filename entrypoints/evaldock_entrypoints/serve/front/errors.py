@@ -62,6 +62,11 @@ def overloaded(waiting: int, bound: int) -> ApiError:
     )
 
 
+def stopping() -> ApiError:
+    """Return the 503 for a request that the end of the server interrupts."""
+    return ApiError(503, "The server is stopping.", kind="server_error", code="stopping")
+
+
 def engine_dead(reason: str) -> ApiError:
     """Return the 500 for an engine that died."""
     return ApiError(500, f"The engine died: {reason}", kind="server_error", code="engine_dead")

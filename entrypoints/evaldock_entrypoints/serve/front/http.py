@@ -16,6 +16,19 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
+class Sender:
+    """A `send` that knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.began = False
+
+    async def __call__(self, message: Message) -> None:
+        """Pass the message on."""
+        self.began = True
+        await self._send(message)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """A whole answer."""

@@ -38,7 +38,11 @@ def serve(engine: Engine, *, host: str, port: int, queue_bound: int = DEFAULT_QU
         timeout_graceful_shutdown=GRACE_S,
         backlog=4096,
     )
-    return asyncio.run(_serve(engine, uvicorn.Server(config)))
+    try:
+        return asyncio.run(_serve(engine, uvicorn.Server(config)))
+    except SystemExit:
+        # uvicorn has said why it cannot listen; its exit code 3 means something else in the contract
+        return 1
 
 
 def leave(code: int) -> None:
