@@ -65,7 +65,7 @@ def make_plan(
     pins = {name: resolve(name, registry, built, local_platform()) for name in names}
     around = Surroundings(
         run_id=run_id,
-        run_dir=str(Path(document.output.dir) / run_id),
+        run_dir=str(Path(document.output.dir).absolute() / run_id),
         user=f"{os.getuid()}:{os.getgid()}",
         working_dir=str(Path.cwd()),
     )

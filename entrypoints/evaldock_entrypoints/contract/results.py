@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = "evaldock/results/v1"
+# error.kind in results.yml, by exit code
+ERROR_KINDS = {2: "usage", 3: "endpoint", 4: "harness", 7: "infra", 75: "interrupted"}
 Status = Literal["complete", "incomplete", "failed", "interrupted"]
 Scalar = str | int | float | bool | None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
-from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status
+from evaldock_entrypoints.contract.results import ERROR_KINDS, SCHEMA, Outcome, Sample, Status
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.prove import Proof, as_results
@@ -48,7 +48,7 @@ def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: 
     tree = _head(job, status)
     tree["results"] = {"tasks": {}, "groups": {}}
     tree["error"] = {
-        "kind": _KINDS.get(error.exit_code, "harness"),
+        "kind": ERROR_KINDS.get(error.exit_code, "harness"),
         "exit_code": int(error.exit_code),
         "message": error.message,
         "where": error.where,
@@ -56,9 +56,6 @@ def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: 
     }
     tree["provenance"] = _provenance(job, None, started_at, ended_at)
     write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
-
-
-_KINDS = {2: "usage", 3: "endpoint", 4: "harness", 7: "infra", 75: "interrupted"}
 
 
 def _head(job: Job, status: Status) -> dict[str, Any]:

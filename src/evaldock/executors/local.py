@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evaldock.engines.docker import DockerEngine, Exit, Running
-from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_infra_failure
+from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
 from evaldock.plan import SERVER_ALIAS, Evaluation, Plan, Server, Unit
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
@@ -23,6 +23,8 @@ from evaldock_entrypoints.contract.errors import (
 from evaldock_entrypoints.contract.files import write_yaml
 
 _POLL_S = 0.25
+_HIGHEST_CODE = max(ExitCode)
+_SIGNAL_BASE = 128  # a container's code for a signal is this plus its number
 
 
 class Events(Protocol):
@@ -123,7 +125,7 @@ class LocalExecutor:
             return
         end = server.exit()
         raise ExecutionError(
-            f"the server ended by itself ({_how(end)})",
+            f"the server ended by itself ({_how(end, server.unit)})",
             where=f"server container, image {server.unit.image.reference}",
             next_step="its last lines:\n" + _indented(end.last_lines),
         )
@@ -148,7 +150,7 @@ class LocalExecutor:
             except InterruptedRunError:
                 raise
             except EvaldockError as error:
-                write_infra_failure(folder, evaluation, error)
+                write_failure(folder, evaluation, error)
                 if server is not None and server.ended.is_set():
                     raise
                 return read_end(folder, evaluation, error.exit_code)
@@ -172,20 +174,16 @@ class LocalExecutor:
                 running.save_log(folder / "logs" / f"container-{unit.name}.log")
 
     def _failed(self, unit: Unit, evaluation: Evaluation, folder: Path, end: Exit) -> TaskEnd:
-        """Name the failure: run_eval's own word where it could write one, else what the engine saw."""
-        if end.out_of_memory or end.code > 128 or not read_results(folder):
-            limit = f" (limit {unit.limits.memory})" if unit.limits.memory else ""
-            what = f"ran out of memory{limit}" if end.out_of_memory else _how(end)
-            error = ExecutionError(
-                f"the {unit.role} container {what}",
-                where=f"{evaluation.folder}, container {unit.name}",
-                next_step="its last lines:\n" + _indented(end.last_lines),
-            )
-            if end.code in list(ExitCode) and not end.out_of_memory:
-                error.exit_code = ExitCode(end.code)
-            write_infra_failure(folder, evaluation, error)
-            return read_end(folder, evaluation, error.exit_code)
-        return read_end(folder, evaluation, ExitCode(end.code))
+        """Name the failure: run_eval's own word where it left one, else what the engine saw."""
+        if read_results(folder) and not end.out_of_memory and end.code <= _HIGHEST_CODE:
+            return read_end(folder, evaluation, ExitCode(end.code))
+        error = _last_words(end) or ExecutionError(
+            f"the {unit.role} container {_how(end, unit)}",
+            where=f"{evaluation.folder}, container {unit.name}",
+            next_step="its last lines:\n" + _indented(end.last_lines),
+        )
+        write_failure(folder, evaluation, error)
+        return read_end(folder, evaluation, error.exit_code)
 
     def _create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
         secrets = {name: self._secret(name) for name in unit.secret_names}
@@ -212,10 +210,29 @@ class LocalExecutor:
         )
 
 
-def _how(end: Exit) -> str:
-    if end.code > 128:
+def _last_words(end: Exit) -> EvaldockError | None:
+    """Return the error that run_eval printed before it ended with one of the contract's codes."""
+    prefix = "run_eval: error: "
+    starts = [index for index, line in enumerate(end.last_lines) if line.startswith(prefix)]
+    if not starts or end.code not in set(ExitCode):
+        return None
+    first, *rest = end.last_lines[starts[-1] :]
+    error = EvaldockError(one_line(first.removeprefix(prefix)))
+    error.exit_code = ExitCode(end.code)
+    for line in rest:
+        if line.startswith("  next: "):
+            error.next_step = one_line(line.removeprefix("  next: "))
+        elif error.where is None:
+            error.where = one_line(line.strip())
+    return error
+
+
+def _how(end: Exit, unit: Unit) -> str:
+    if end.out_of_memory:
+        return "ran out of memory" + (f" (limit {unit.limits.memory})" if unit.limits.memory else "")
+    if end.code > _SIGNAL_BASE:
         with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(end.code - 128).name}"
+            return f"was killed by {signal.Signals(end.code - _SIGNAL_BASE).name}"
     return f"exited with status {end.code}"
 
 

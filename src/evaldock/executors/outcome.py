@@ -8,7 +8,7 @@ from evaldock.plan import Evaluation
 from evaldock.untrusted_files import UnreadableFileError, read_yaml
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
 from evaldock_entrypoints.contract.files import write_yaml
-from evaldock_entrypoints.contract.results import SCHEMA
+from evaldock_entrypoints.contract.results import ERROR_KINDS, SCHEMA
 
 _SEVERITY = (
     ExitCode.INTERRUPTED,
@@ -52,7 +52,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def write_infra_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) -> None:
+def write_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) -> None:
     """Write results.yml for a task whose container could not say itself what happened."""
     tree = {
         "schema": SCHEMA,
@@ -60,7 +60,7 @@ def write_infra_failure(folder: Path, evaluation: Evaluation, error: EvaldockErr
         "config": {"type": evaluation.task, "harness": evaluation.harness},
         "results": {"tasks": {}, "groups": {}},
         "error": {
-            "kind": "infra",
+            "kind": ERROR_KINDS.get(error.exit_code, "infra"),
             "exit_code": int(error.exit_code),
             "message": error.message,
             "where": error.where,

@@ -73,7 +73,10 @@ def build_images(
         site = _Site(
             root=root, storage=storage or buildah.default_storage(), steps=steps, secrets=secrets, apt=apt
         )
-        return _build_all(site, survey(names, base=base, root=root))
+        try:
+            return _build_all(site, survey(names, base=base, root=root))
+        finally:
+            buildah.release(site.storage)
 
 
 @dataclass(frozen=True, kw_only=True)

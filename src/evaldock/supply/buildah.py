@@ -1,11 +1,13 @@
 """buildah's argument lists: reproducible builds into our own storage, pushes into an OCI layout."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaldock.supply.mounts import unmount_below
 from evaldock.supply.paths import cache_home
 from evaldock.supply.steps import Steps
 
@@ -68,6 +70,16 @@ def pull(storage: Storage, steps: Steps, *, layout: Path, image_id: str, name: s
     """Bring the one image of a layout into the storage under its name."""
     steps.run([*storage.argv(), "pull", f"oci:{layout}"], env=_environment())
     steps.run([*storage.argv(), "tag", image_id.removeprefix("sha256:"), name], env=_environment())
+
+
+def release(storage: Storage) -> None:
+    """Unmount what builds left mounted, so that the storage can be deleted like any folder.
+
+    buildah 1.28 keeps the images of earlier stages and its own overlay folder mounted. The run folder, which
+    counts mounts, goes with them: to buildah that looks like a reboot.
+    """
+    unmount_below(storage.folder)
+    shutil.rmtree(storage.folder / "run", ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

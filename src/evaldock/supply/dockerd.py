@@ -16,6 +16,7 @@ from pathlib import Path
 import docker
 import requests
 
+from evaldock.supply.mounts import unmount_below
 from evaldock.supply.netfilter import NetworkState, network_state, restore_network
 from evaldock.supply.paths import cache_home
 from evaldock_entrypoints.contract.errors import ExecutionError
@@ -106,8 +107,8 @@ def stop(daemon: OwnDaemon) -> None:
     """Stop the daemon, running or crashed, and take away everything it left."""
     for pid in _processes(daemon):
         _end(pid)
-    _unmount_below(daemon.data)
-    _unmount_below(daemon.run)
+    unmount_below(daemon.data)
+    unmount_below(daemon.run)
     if daemon.before.exists():
         restore_network(NetworkState.from_json(daemon.before.read_text(encoding="utf-8")))
     shutil.rmtree(daemon.run, ignore_errors=True)
@@ -157,7 +158,8 @@ def _clear_crashed(daemon: OwnDaemon) -> None:
     """End what a killed daemon left running; it would hold the storage's locks."""
     for pid in _processes(daemon):
         _end(pid)
-    _unmount_below(daemon.run)
+    unmount_below(daemon.data)
+    unmount_below(daemon.run)
     for leftover in ("docker.pid", "docker.sock"):
         (daemon.run / leftover).unlink(missing_ok=True)
     shutil.rmtree(daemon.run / "exec", ignore_errors=True)
@@ -207,13 +209,6 @@ def _is_running(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return False
-
-
-def _unmount_below(folder: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
-    ours = [path for path in mounts if path.startswith(f"{folder}/")]
-    for path in sorted(ours, key=len, reverse=True):
-        subprocess.run(["umount", "--lazy", path], capture_output=True, timeout=30, check=False)
 
 
 def _tail(path: Path, lines: int = 20) -> str:

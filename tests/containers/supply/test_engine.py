@@ -10,6 +10,7 @@ import pytest
 
 from evaldock.supply.dockerd import answers, own_daemon
 from evaldock.supply.host import find_engine, running_engine, stop_own_engine
+from evaldock.supply.mounts import mounts_below
 from evaldock.supply.netfilter import network_state
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
@@ -55,13 +56,14 @@ def test_inner_user_leaves_the_outer_ones_engine_up() -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_killed_daemon_is_replaced() -> None:
+def test_killed_daemon_is_replaced(tmp_path: Path) -> None:
     with running_engine(report=lambda _: None) as engine:
         pid = int((own_daemon().run / "docker.pid").read_text(encoding="ascii"))
         os.kill(pid, signal.SIGKILL)
         wait_until_silent(engine)
         with running_engine(report=lambda _: None) as again:
             assert answers(again)
+    assert mounts_below(tmp_path) == []
 
 
 @pytest.mark.usefixtures("no_engine")

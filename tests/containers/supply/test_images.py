@@ -19,6 +19,7 @@ from evaldock.supply.host import running_engine
 from evaldock.supply.layout import blob_path, layer_digests, stored_image
 from evaldock.supply.load import load_image
 from evaldock.supply.lock import LockedImage
+from evaldock.supply.mounts import mounts_below
 from evaldock_entrypoints.contract.errors import PinError
 
 if TYPE_CHECKING:
@@ -138,6 +139,12 @@ def test_damaged_layer_is_refused_as_a_pin_error(site: Site) -> None:
                 load_image(image, engine)
     finally:
         layer.write_bytes(good)
+
+
+def test_builds_leave_nothing_mounted(site: Site) -> None:
+    site.build("tiny")
+
+    assert mounts_below(site.folder) == []
 
 
 def test_store_knows_every_image_by_name(site: Site) -> None:
