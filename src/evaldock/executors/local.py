@@ -71,6 +71,8 @@ class LocalExecutor:
         for name in self.engine.sweep():
             self.events.step(f"removed {name}, left behind by a run that was killed")
         self._prepare_folders()
+        if not any(self._is_pending(evaluation) for evaluation in self.plan.evaluations):
+            return [self._evaluate(evaluation, None, None) for evaluation in self.plan.evaluations]
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.interruption.listening())
             network = self._network(stack)
@@ -132,14 +134,17 @@ class LocalExecutor:
 
     def _evaluate(self, evaluation: Evaluation, network: str | None, server: Running | None) -> TaskEnd:
         folder = Path(self.plan.run_dir) / evaluation.folder
-        if read_results(folder).get("status") != "complete":
-            (folder / "results.yml").unlink(
-                missing_ok=True
-            )  # the word of an earlier attempt is not this one's
+        if not self._is_pending(evaluation):
+            self.events.step(f"{evaluation.folder} is complete already")
+            return read_end(folder, evaluation, ExitCode.COMPLETE)
+        (folder / "results.yml").unlink(missing_ok=True)  # an earlier attempt's word is not this one's
         self.events.step(f"running {evaluation.folder}")
         end = self._run_units(evaluation, folder, network, server)
         self.events.ended(evaluation, end)
         return end
+
+    def _is_pending(self, evaluation: Evaluation) -> bool:
+        return read_results(Path(self.plan.run_dir) / evaluation.folder).get("status") != "complete"
 
     def _run_units(
         self, evaluation: Evaluation, folder: Path, network: str | None, server: Running | None

