@@ -11,10 +11,11 @@ from typing import Any
 
 from evaldock.analysis.report import write_report
 from evaldock.analysis.summary import write_summary
+from evaldock.compiler import Surroundings, compile_plan, needed_images
 from evaldock.engines.docker import DockerEngine
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
-from evaldock.plan import Plan, Surroundings, compile_plan, needed_images
+from evaldock.plan import Plan
 from evaldock.registry import ImagePin, Registry, load_registry, resolve
 from evaldock.supply.host import running_engine
 from evaldock.supply.load import load_image

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evaldock.plan import Plan, Surroundings, compile_plan, needed_images
+from evaldock.compiler import Surroundings, compile_plan, needed_images
+from evaldock.plan import Plan
 from evaldock.registry import ImagePin, load_registry
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.loading import Merged, load_yaml, merge, validate

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaldock.compiler import Surroundings, compile_plan
 from evaldock.executors.outcome import TaskEnd, worst
-from evaldock.plan import Evaluation, Mount, Plan, Surroundings, Unit, compile_plan
+from evaldock.plan import Evaluation, Mount, Plan, Unit
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.session import execute, pin_of
 from evaldock.supply.lock import read_lock

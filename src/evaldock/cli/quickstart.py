@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from evaldock.cli.run import carry_out
+from evaldock.compiler import needed_images
 from evaldock.document import read_documents, validated
-from evaldock.plan import needed_images
 from evaldock.registry import load_registry
 from evaldock.session import make_plan, new_run_id
 from evaldock.supply.build import build_images

@@ -41,27 +41,31 @@ class PlainEvents:
     def __init__(self, tasks: int) -> None:
         self._tasks, self._finished = tasks, 0
         self._said_at = time.monotonic()
-        self._phase_started: dict[tuple[str, str], float] = {}
+        self._phase_started: dict[tuple[str, str], tuple[float, int]] = {}
 
     def step(self, text: str) -> None:
         click.echo(f"evaldock: {text}", err=True)
 
     def progress(self, evaluation: Evaluation, folder: Path) -> None:
         state = read_progress(folder)
-        if state is None:
-            return
-        phase, done, total = state
-        started = self._phase_started.setdefault((evaluation.folder, phase), time.monotonic())
         now = time.monotonic()
-        if now - self._said_at < _PLAIN_PERIOD_S:
+        if state is None or now - self._said_at < _PLAIN_PERIOD_S:
             return
         self._said_at = now
-        rate = done / max(now - started, 1e-9)
+        _, done, total = state
+        rate = self._rate(evaluation, state)
         left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-        self.step(
-            f"task {self._finished + 1} of {self._tasks}, {evaluation.folder} {phase}: {done} of {total}, "
-            f"{rate:.1f}/s{left}"
-        )
+        self.step(f"{self._title(evaluation, state)}: {done} of {total}, {rate:.1f}/s{left}")
+
+    def _title(self, evaluation: Evaluation, state: tuple[str, int, int]) -> str:
+        return f"task {self._finished + 1} of {self._tasks}, {evaluation.folder} {state[0]}"
+
+    def _rate(self, evaluation: Evaluation, state: tuple[str, int, int]) -> float:
+        """Return the samples per second since this phase was first seen."""
+        phase, done, _ = state
+        now = time.monotonic()
+        started, before = self._phase_started.setdefault((evaluation.folder, phase), (now, done))
+        return (done - before) / max(now - started, 1e-9)
 
     def ended(self, evaluation: Evaluation, end: TaskEnd) -> None:
         self._finished += 1
@@ -83,11 +87,12 @@ class TerminalEvents(PlainEvents):
         state = read_progress(folder)
         if state is None:
             return
-        phase, done, total = state
-        name = f"{evaluation.folder} {phase}"
-        if name not in self._ids:
-            self._ids[name] = self._bars.add_task(name, total=total)
-        self._bars.update(self._ids[name], completed=done, total=total)
+        _, done, total = state
+        title = self._title(evaluation, state)
+        if title not in self._ids:
+            self._ids[title] = self._bars.add_task(title, total=total, rate="")
+        rate = f"{self._rate(evaluation, state):.1f}/s"
+        self._bars.update(self._ids[title], completed=done, total=total, rate=rate)
 
 
 def _reason(end: TaskEnd) -> str:
@@ -107,6 +112,7 @@ def events_for(tasks: int) -> Iterator[PlainEvents]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
