@@ -25,6 +25,7 @@ from evaldock_entrypoints.contract.tasks import endpoint_type_of, merge_extras, 
 
 RESULTS_TARGET = "/results"
 DOCUMENT_TARGET = "/evaldock/run.yaml"
+SCRATCH_DIR = "/tmp/evaldock"  # a tmpfs of the container's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +116,27 @@ class _Compiler:
             harness=harness,
             task=task.name,
             folder=asked.name,
-            units=tuple(self._unit(asked, phases) for phases in _steps(framework)),
+            units=self._units(asked),
             primary_metric=task.primary_metric,
             limit_samples=params["limit_samples"],
         )
 
+    def _units(self, asked: "_Asked") -> tuple[Unit, ...]:
+        """Return the task's containers: code of a model never runs in one that can write the results."""
+        steps = _steps(asked.framework)
+        units = [self._unit(asked, phases) for phases in steps]
+        if any(unit.role == "scoring" for unit in units):
+            units.append(self._unit(asked, ()))
+        return tuple(units)
+
     def _unit(self, asked: "_Asked", phases: Sequence[Phase]) -> Unit:
-        """Return the container of neighbouring phases."""
+        """Return the container of neighbouring phases; of no phase: the one that proves and writes."""
         sandboxed = any(phase.executes_model_code for phase in phases)
         networked = any(phase.network == "endpoint" for phase in phases)
         key = self.document.target.api_endpoint.api_key_name
         pin = self._pin(asked.framework.name)
         return Unit(
-            name="-".join((asked.name, *(phase.name for phase in phases))),
+            name="-".join((asked.name, *([phase.name for phase in phases] or ["prove"]))),
             role="scoring" if sandboxed else "evaluation",
             image=pin,
             argv=self._run_eval(asked, phases, sandboxed=sandboxed),
@@ -138,7 +147,7 @@ class _Compiler:
                 "EVALDOCK_IMAGE_ORIGIN": pin.origin,
             },
             secret_names=(key,) if key and networked else (),
-            mounts=self._mounts(asked),
+            mounts=self._mounts(asked, phases if sandboxed else None),
             limits=SCORING_LIMITS if sandboxed else Limits(memory=self.document.execution.memory),
         )
 
@@ -152,16 +161,26 @@ class _Compiler:
             *("--output_dir", RESULTS_TARGET),
             *(part for phase in phases for part in ("--phase", phase.name)),
             *(("--overrides", ",".join(overrides)) if overrides else ()),
-            *(("--allow_code_execution",) if sandboxed else ()),
+            *(() if phases else ("--prove_only",)),
+            *(("--allow_code_execution", "--scratch_dir", SCRATCH_DIR) if sandboxed else ()),
             *(("--time_limit_s", str(limit_s)) if limit_s is not None else ()),
         )
 
-    def _mounts(self, asked: "_Asked") -> tuple[Mount, ...]:
+    def _mounts(self, asked: "_Asked", sandboxed: Sequence[Phase] | None) -> tuple[Mount, ...]:
         run = PurePosixPath(self.around.run_dir)
         inputs, _ = self._inputs(asked)
+        folders = [f"native/{folder}" for phase in sandboxed or () for folder in phase.writes]
         return (
             Mount(source=str(run / "run.yaml"), target=DOCUMENT_TARGET),
-            Mount(source=str(run / asked.name), target=RESULTS_TARGET, read_only=False),
+            Mount(source=str(run / asked.name), target=RESULTS_TARGET, read_only=sandboxed is not None),
+            *(
+                Mount(
+                    source=str(run / asked.name / folder),
+                    target=f"{RESULTS_TARGET}/{folder}",
+                    read_only=False,
+                )
+                for folder in folders
+            ),
             *inputs,
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from evaldock.engines.docker import OWNER_LABEL, is_orphan, owner
 from evaldock.supply.build import build_images
 from evaldock.supply.host import running_engine
 from evaldock.supply.load import load_image
@@ -58,7 +59,10 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     found: docker.DockerClient = request.getfixturevalue("client")
     yield
-    label = "io.evaldock.run"
-    left = [str(item.name) for item in found.containers.list(all=True, filters={"label": label})]
-    left += [str(item.name) for item in found.networks.list(filters={"label": label})]
-    assert left == []
+    items = [
+        (item.name, item.labels) for item in found.containers.list(all=True, filters={"label": OWNER_LABEL})
+    ]
+    networks = found.networks.list(filters={"label": OWNER_LABEL})
+    items += [(item.name, item.attrs["Labels"]) for item in networks]
+    # Somebody else's run on the same engine is none of our business.
+    assert [name for name, labels in items if is_orphan(labels) or labels[OWNER_LABEL] == owner()] == []

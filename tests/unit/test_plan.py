@@ -42,18 +42,26 @@ def test_readiness_is_probed_from_where_the_harness_will_stand() -> None:
 
 
 def test_generated_code_is_scored_in_a_container_of_its_own_without_network() -> None:
-    generate, score = plan("humaneval", **DEPLOYMENT).evaluations[0].units
+    generate, score, prove = plan("humaneval", **DEPLOYMENT).evaluations[0].units
     assert (generate.role, generate.network) == ("evaluation", "run")
     assert (score.role, score.network, score.limits) == ("scoring", "none", SCORING_LIMITS)
     assert "--allow_code_execution" in score.argv
     assert "--allow_code_execution" not in generate.argv
+    assert "--allow_code_execution" not in prove.argv
+    assert (prove.role, prove.network) == ("evaluation", "none")
+
+
+def test_generated_code_can_write_its_own_folder_and_no_result() -> None:
+    score = plan("humaneval", **DEPLOYMENT).evaluations[0].units[1]
+    writable = [mount.target for mount in score.mounts if not mount.read_only]
+    assert writable == ["/results/native/score"]
 
 
 def test_a_key_goes_by_name_to_the_unit_that_talks_to_the_endpoint_only() -> None:
     target = {"api_endpoint": {**ENDPOINT["target"]["api_endpoint"], "api_key_name": "MY_KEY"}}
-    generate, score = plan("humaneval", target=target).evaluations[0].units
+    generate, score, prove = plan("humaneval", target=target).evaluations[0].units
     assert generate.secret_names == ("MY_KEY",)
-    assert score.secret_names == ()
+    assert score.secret_names == prove.secret_names == ()
 
 
 def test_an_endpoint_on_this_host_is_reached_through_the_hosts_network() -> None:

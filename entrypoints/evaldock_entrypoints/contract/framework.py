@@ -53,6 +53,7 @@ class Phase(_Declared):
     env: dict[str, Any] = Field(default_factory=dict)
     network: Literal["endpoint", "none"] = "endpoint"
     executes_model_code: bool = False
+    writes: list[str] = Field(default_factory=list)  # folders below native/ that it may write in a sandbox
     progress: str | None = None  # regular expression over output lines with groups "done" and "total"
 
 

@@ -50,6 +50,12 @@ def data_dir() -> Path:
 @click.option("--allow_code_execution", is_flag=True, help="Run code that the model wrote in this container.")
 @click.option("--fresh/--resume", default=False, help="Start over in the folder, or go on (default).")
 @click.option("--phase", "phases", multiple=True, help="Only this phase of the harness (repeatable).")
+@click.option(
+    "--scratch_dir",
+    type=click.Path(path_type=Path),
+    help="With --phase in a sandbox: write here, take --output_dir as read-only.",
+)
+@click.option("--prove_only", is_flag=True, help="All phases have run elsewhere: parse, prove, write.")
 @click.option("--preflight_only", is_flag=True, help="Check everything, start nothing.")
 @click.option("--dry_run", is_flag=True, help="Print the merged task and the exact argv.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -79,6 +85,7 @@ def _run(flags: dict[str, Any]) -> ExitCode:
         allow_code_execution=flags["allow_code_execution"],
         time_limit_s=flags["time_limit_s"],
         preflight_only=flags["preflight_only"],
+        prove_only=flags["prove_only"],
     )
     return run_task(job, options, environ=dict(os.environ), echo=click.echo)
 
@@ -99,6 +106,7 @@ def _request(flags: dict[str, Any], framework: Framework) -> request.Request:
         run_config=flags["run_config"],
         overrides=flags["overrides"],
         flags=flags,
+        scratch_dir=flags["scratch_dir"],
     )
 
 

@@ -22,6 +22,9 @@ class Job:
     output_dir: Path  # the task's own folder
     data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
     data_is_mounted: bool = False
+    scratch_dir: Path | None = (
+        None  # in a sandbox, where output_dir is read-only: work, logs and home go here
+    )
     harness_dir: Path  # the harness folder inside the image, read-only
     manifest: list[dict[str, Any]] = field(
         default_factory=list
@@ -35,11 +38,15 @@ class Job:
     @property
     def work_dir(self) -> Path:
         """Files made for the harness (its configuration) and its caches."""
-        return self.output_dir / "native" / "work"
+        return (self.scratch_dir or self.native_dir) / "work"
 
     @property
     def logs_dir(self) -> Path:
-        return self.output_dir / "logs"
+        return (self.scratch_dir or self.output_dir) / "logs"
+
+    @property
+    def progress_file(self) -> Path:
+        return (self.scratch_dir or self.output_dir) / "progress.json"
 
     def expected_items(self) -> int | None:
         """Return how many items the task asks, from data manifest and limit; None if not in the manifest."""

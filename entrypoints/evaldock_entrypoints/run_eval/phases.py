@@ -73,7 +73,7 @@ class PhaseRunner:
         for name, content in render(phase.files, template_values(self.job)).items():
             write_json(self.job.work_dir / name, content)
         kills_before = oom_kills()
-        progress = _Progress(self.job.output_dir, phase, self.echo)
+        progress = _Progress(self.job.progress_file, phase, self.echo)
         child = Child(
             phase_argv(self.job, phase),
             env=self._environment(phase),
@@ -139,8 +139,8 @@ _RESUME = "the same command on the same folder resumes"
 class _Progress:
     """Reads progress out of output lines; echoes all other lines."""
 
-    def __init__(self, folder: Path, phase: Phase, echo: Callable[[str], None]) -> None:
-        self._file, self._phase, self._echo = folder / "progress.json", phase, echo
+    def __init__(self, file: Path, phase: Phase, echo: Callable[[str], None]) -> None:
+        self._file, self._phase, self._echo = file, phase, echo
         self._pattern = re.compile(phase.progress) if phase.progress else None
         self._done = self._total = 0
         self._written_at = 0.0

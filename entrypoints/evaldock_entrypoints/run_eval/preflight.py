@@ -13,7 +13,7 @@ _WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no re
 
 def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool, key: str | None) -> None:
     """Raise UsageError or EndpointError for anything that would make the run fail or its score lie."""
-    _refuse_unwritable(job.output_dir)
+    _refuse_unwritable(job.scratch_dir or job.output_dir)
     _refuse_code_execution(job, allowed=allow_code_execution)
     _refuse_missing_shots(job)
     _refuse_missing_data(job)

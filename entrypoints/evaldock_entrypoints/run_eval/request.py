@@ -30,6 +30,7 @@ class Request:
     run_config: Path | None = None
     overrides: str | None = None
     flags: dict[str, Any]
+    scratch_dir: Path | None = None
 
 
 def read_document(request: Request) -> Document:
@@ -63,6 +64,7 @@ def make_job(
         output_dir=request.output_dir.absolute(),
         data_dir=data,
         data_is_mounted=data != data_dir,
+        scratch_dir=request.scratch_dir,
         harness_dir=harness_dir,
         manifest=read_manifest(data),
     )

@@ -33,11 +33,12 @@ class Options:
     allow_code_execution: bool = False
     time_limit_s: float = 86_400.0
     preflight_only: bool = False
+    prove_only: bool = False  # all phases have run in containers of their own
 
 
 def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Callable[[str], None]) -> ExitCode:
     """Run the task, or the named phases of it; raises EvaldockError after writing why into results.yml."""
-    phases = _chosen(job, options.phases)
+    phases = [] if options.prove_only else _chosen(job, options.phases)
     needs_endpoint = any(phase.network == "endpoint" for phase in phases)
     key = key_value(job.endpoint.api_key_name, environ) if needs_endpoint else None
     executes = any(phase.executes_model_code for phase in phases)
@@ -49,15 +50,29 @@ def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Calla
     )
     if options.preflight_only:
         return ExitCode.COMPLETE
+    if job.scratch_dir is not None:
+        return _run_sandboxed(job, phases, options, echo)
     state = open_state(job, fresh=options.fresh, now=_now())
     if _is_complete(job):
         echo(f"{job.task.name} is complete in {job.output_dir}; --fresh starts over")
         return ExitCode.COMPLETE
     try:
+        if options.prove_only:
+            return _finish(job, state, echo)
         return _run_phases(job, phases, state, options, key, echo)
     except EvaldockError as error:
         write_failure(job, error, started_at=state.started_at, ended_at=_now())
         raise
+
+
+def _run_sandboxed(
+    job: Job, phases: Sequence[Phase], options: Options, echo: Callable[[str], None]
+) -> ExitCode:
+    """Run phases that may write nothing but their own folders; whoever started us judges and remembers."""
+    runner = PhaseRunner(job=job, api_key=None, deadline=time.monotonic() + options.time_limit_s, echo=echo)
+    for phase in phases:
+        runner.run(phase)
+    return ExitCode.COMPLETE
 
 
 def _run_phases(

@@ -130,11 +130,11 @@ class DockerEngine:
         """Remove what runs on this host left behind whose process is gone; return the names."""
         removed = []
         for container in self._client.containers.list(all=True, filters={"label": OWNER_LABEL}):
-            if _is_orphan(container.labels):
+            if is_orphan(container.labels):
                 container.remove(force=True, v=True)
                 removed.append(str(container.name))
         for network in self._client.networks.list(filters={"label": OWNER_LABEL}):
-            if _is_orphan(network.attrs.get("Labels") or {}):
+            if is_orphan(network.attrs.get("Labels") or {}):
                 network.remove()
                 removed.append(str(network.name))
         return removed
@@ -278,7 +278,7 @@ def owner() -> str:
     return ":".join((platform.node(), _boot_id(), str(os.getpid()), _start_ticks(os.getpid()) or ""))
 
 
-def _is_orphan(labels: Mapping[str, str]) -> bool:
+def is_orphan(labels: Mapping[str, str]) -> bool:
     """Tell whether the labelled object's owner ran on this host and is gone."""
     parts: Sequence[str] = labels.get(OWNER_LABEL, "").split(":")
     if len(parts) != 4 or parts[0] != platform.node():

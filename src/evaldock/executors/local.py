@@ -84,6 +84,9 @@ class LocalExecutor:
         try:
             for evaluation in self.plan.evaluations:
                 (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
+                for mount in (mount for unit in evaluation.units for mount in unit.mounts):
+                    if not mount.read_only:
+                        Path(mount.source).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
                 f"cannot create {root}: {error.strerror}",

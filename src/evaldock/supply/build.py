@@ -1,6 +1,7 @@
 """Building images: what changed is built in dependency order, stored in one OCI layout and locked."""
 
 import fcntl
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from evaldock.supply.bootstrap import bootstrap
 from evaldock.supply.context import staged, staged_tools
 from evaldock.supply.host import ensure_packages
 from evaldock.supply.index import read_index_settings
-from evaldock.supply.layout import is_complete, normalise, single_view
+from evaldock.supply.layout import StoredImage, adopt, blob_path, compressed_layers, is_complete, single_view
 from evaldock.supply.lock import ImagesLock, LockedImage, read_lock, write_lock
 from evaldock.supply.paths import cache_home, checkout_root, image_store
 from evaldock.supply.recipes import Cookbook, Recipe, input_hashes, local_distro, tools_hash
@@ -125,9 +126,26 @@ def _build_one(site: _Site, image: Wanted, built: Mapping[str, LockedImage]) -> 
                 labels=_labels(draft, recipe),
                 mounts=mounts,
             )
-        buildah.push(site.storage, site.steps, name=name, layout=image_store(), layout_name=draft.layout_name)
-        stored = normalise(image_store(), draft.layout_name)
+        stored = _store(site, name, draft.layout_name)
     return draft.model_copy(update=asdict(stored))
+
+
+def _store(site: _Site, name: str, layout_name: str) -> StoredImage:
+    """Put a built image into the store, compressing only layers that no image of the store has.
+
+    buildah skips a layer whose blob is there under its uncompressed digest; empty files stand for known ones:
+    https://github.com/containers/image/blob/v5.23.1/oci/layout/oci_dest.go (TryReusingBlob).
+    """
+    store = image_store()
+    store.mkdir(parents=True, exist_ok=True)
+    known = compressed_layers(store)
+    with tempfile.TemporaryDirectory(dir=store, prefix=".draft-") as folder:
+        draft = Path(folder)
+        (draft / "blobs" / "sha256").mkdir(parents=True)
+        for diff_id in known:
+            blob_path(draft, diff_id).touch()
+        buildah.push(site.storage, site.steps, name=name, layout=draft)
+        return adopt(store, draft, layout_name, known)
 
 
 def _surroundings(

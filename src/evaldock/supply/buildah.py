@@ -59,11 +59,9 @@ def build(
     steps.run([*argv, *mounts, str(context)], env=_environment())
 
 
-def push(storage: Storage, steps: Steps, *, name: str, layout: Path, layout_name: str) -> None:
+def push(storage: Storage, steps: Steps, *, name: str, layout: Path) -> None:
     """Push as Docker schema 2 with gzip layers, which every engine reads (dockerd 20.10 and enroot too)."""
-    layout.parent.mkdir(parents=True, exist_ok=True)
-    argv = [*storage.argv(), "push", "--format=v2s2"]
-    steps.run([*argv, name, f"oci:{layout}:{layout_name}"], env=_environment())
+    steps.run([*storage.argv(), "push", "--format=v2s2", name, f"oci:{layout}"], env=_environment())
 
 
 def pull(storage: Storage, steps: Steps, *, layout: Path, image_id: str, name: str) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 from evaldock_entrypoints.contract.errors import PinError
 
 _REF_NAME = "org.opencontainers.image.ref.name"
+_LAYOUT_VERSION = '{"imageLayoutVersion": "1.0.0"}'
+
+Descriptor = dict[str, Any]  # mediaType, digest, size: as the OCI image specification has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,33 +29,13 @@ class StoredImage:
 def stored_image(layout: Path, name: str) -> StoredImage:
     """Return the image of this reference name; raises PinError when the layout does not hold it."""
     for entry in _index(layout)["manifests"]:
-        if entry.get("annotations", {}).get(_REF_NAME) == name:
+        if _name(entry) == name:
             manifest = _manifest(layout, entry["digest"])
             size_bytes = sum(layer["size"] for layer in manifest["layers"])
             return StoredImage(
                 digest=entry["digest"], image_id=manifest["config"]["digest"], size_bytes=size_bytes
             )
     raise PinError(f'the image store holds no "{name}"', where=str(layout), next_step="run `evaldock build`")
-
-
-def normalise(layout: Path, name: str) -> StoredImage:
-    """Rewrite an image's config without what differs between two builds of the same bytes, and return it.
-
-    buildah notes in each history entry the local ID of the step before, which depends on its layer cache.
-    """
-    stored = stored_image(layout, name)
-    manifest = _manifest(layout, stored.digest)
-    config = json.loads(blob_path(layout, stored.image_id).read_text(encoding="utf-8"))
-    for entry in config["history"]:
-        entry.pop("comment", None)
-    manifest["config"] |= _put(layout, config)
-    descriptor = _put(layout, manifest)
-    index = _index(layout)
-    for entry in index["manifests"]:
-        if entry["digest"] == stored.digest:
-            entry |= descriptor
-    _write_index(layout, index)
-    return stored_image(layout, name)
 
 
 def is_complete(layout: Path, digest: str) -> bool:
@@ -77,6 +60,37 @@ def blob_path(layout: Path, digest: str) -> Path:
     return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
 
+def compressed_layers(layout: Path) -> dict[str, Descriptor]:
+    """Return the layers that the layout's images hold, by the digest of their uncompressed bytes (diff_id)."""
+    found: dict[str, Descriptor] = {}
+    for entry in _index(layout)["manifests"]:
+        if is_complete(layout, entry["digest"]):
+            manifest = _manifest(layout, entry["digest"])
+            config = json.loads(blob_path(layout, manifest["config"]["digest"]).read_text(encoding="utf-8"))
+            found |= zip(config["rootfs"]["diff_ids"], manifest["layers"], strict=True)
+    return found
+
+
+def adopt(layout: Path, draft: Path, name: str, known: Mapping[str, Descriptor]) -> StoredImage:
+    """Take the one image of a draft layout over under this name, known layers by their descriptors.
+
+    The config loses what differs between two builds of the same bytes: buildah notes in each history entry
+    the local ID of the step before, which depends on its layer cache.
+    """
+    manifest = _manifest(draft, _index(draft)["manifests"][0]["digest"])
+    config = json.loads(blob_path(draft, manifest["config"]["digest"]).read_text(encoding="utf-8"))
+    for entry in config["history"]:
+        entry.pop("comment", None)
+    (layout / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    layers = zip(config["rootfs"]["diff_ids"], manifest["layers"], strict=True)
+    manifest["layers"] = [known.get(diff_id) or _moved(layer, draft, layout) for diff_id, layer in layers]
+    manifest["config"] |= _put(layout, config)
+    entry = {"mediaType": manifest["mediaType"], **_put(layout, manifest), "annotations": {_REF_NAME: name}}
+    others = [other for other in _index(layout)["manifests"] if _name(other) != name]
+    _write_index(layout, {"schemaVersion": 2, "manifests": [*others, entry]})
+    return stored_image(layout, name)
+
+
 @contextmanager
 def single_view(layout: Path, digest: str) -> Iterator[Path]:
     """Give a layout of this one image (blobs linked, not copied) for as long as the block runs.
@@ -87,7 +101,7 @@ def single_view(layout: Path, digest: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="evaldock-layout-") as folder:
         view = Path(folder)
         (view / "blobs").symlink_to((layout / "blobs").resolve())
-        (view / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
+        (view / "oci-layout").write_text(_LAYOUT_VERSION, encoding="utf-8")
         entries = [entry for entry in _index(layout)["manifests"] if entry["digest"] == digest][:1]
         (view / "index.json").write_text(
             json.dumps({"schemaVersion": 2, "manifests": entries}), encoding="utf-8"
@@ -109,6 +123,17 @@ def prune(layout: Path, keep: Iterable[str]) -> int:
     )
 
 
+def _moved(layer: Descriptor, draft: Path, layout: Path) -> Descriptor:
+    """Move a layer's blob over; its name is its digest, so an equal one may be replaced."""
+    blob_path(draft, layer["digest"]).replace(blob_path(layout, layer["digest"]))
+    return layer
+
+
+def _name(entry: Mapping[str, Any]) -> str | None:
+    name: str | None = entry.get("annotations", {}).get(_REF_NAME)
+    return name
+
+
 def _put(layout: Path, document: Mapping[str, Any]) -> dict[str, str | int]:
     """Store a JSON document as a blob and return its descriptor's digest and size."""
     content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
@@ -118,6 +143,7 @@ def _put(layout: Path, document: Mapping[str, Any]) -> dict[str, str | int]:
 
 
 def _write_index(layout: Path, index: Mapping[str, Any]) -> None:
+    _replace(layout / "oci-layout", _LAYOUT_VERSION.encode())
     _replace(layout / "index.json", json.dumps(index, sort_keys=True).encode())
 
 
