@@ -61,7 +61,7 @@ def blob_path(layout: Path, digest: str) -> Path:
 
 
 def compressed_layers(layout: Path) -> dict[str, Descriptor]:
-    """Return the layers that the layout's images hold, by the digest of their uncompressed bytes (diff_id)."""
+    """Return the layers that the images of a layout have, by diff_id (digest of the uncompressed bytes)."""
     found: dict[str, Descriptor] = {}
     for entry in _index(layout)["manifests"]:
         if is_complete(layout, entry["digest"]):

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from evaldock.supply.layout import blob_path, is_complete, normalise, prune, stored_image
+from evaldock.supply.layout import (
+    adopt,
+    blob_path,
+    compressed_layers,
+    is_complete,
+    layer_digests,
+    prune,
+    stored_image,
+)
 from evaldock_entrypoints.contract.errors import PinError
 
 
@@ -18,12 +26,12 @@ def put(layout: Path, content: bytes) -> dict[str, str | int]:
     return {"digest": digest, "size": len(content)}
 
 
-def layout_with(layout: Path, images: dict[str, list[bytes]], config: bytes | None = None) -> dict[str, str]:
+def layout_with(layout: Path, images: dict[str, list[bytes]]) -> dict[str, str]:
     """Write a layout with these images by reference name (layers given); returns manifest digests."""
     digests = {}
     for name, layers in images.items():
         manifest = {
-            "config": put(layout, config or name.encode()),
+            "config": put(layout, name.encode()),
             "layers": [put(layout, layer) for layer in layers],
         }
         digests[name] = str(put(layout, json.dumps(manifest).encode())["digest"])
@@ -71,12 +79,60 @@ def test_prune_keeps_shared_layers_of_what_stays(tmp_path: Path) -> None:
     assert freed >= len(b"old-only")
 
 
-def test_config_is_the_same_whatever_the_layer_cache_called_the_steps(tmp_path: Path) -> None:
-    digests = set()
-    for comment in ("FROM 0123", "FROM 4567"):
-        config = json.dumps({"history": [{"created_by": "COPY", "comment": comment}]}).encode()
-        layout_with(tmp_path, {"one": [b"layer"]}, config=config)
+def draft_with(draft: Path, layers: dict[str, bytes | None], comment: str = "") -> Path:
+    """Write what buildah pushes: one image, known layers (None) by their diff_id alone."""
+    config = {"history": [{"comment": comment}], "rootfs": {"diff_ids": list(layers)}}
+    manifest = {
+        "mediaType": "schema2",
+        "config": put(draft, json.dumps(config).encode()),
+        "layers": [
+            {"digest": diff_id, "size": 0} if layer is None else put(draft, layer)
+            for diff_id, layer in layers.items()
+        ],
+    }
+    index = {"manifests": [put(draft, json.dumps(manifest).encode())]}
+    (draft / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    return draft
 
-        digests.add(normalise(tmp_path, "one").digest)
+
+def test_config_is_the_same_whatever_the_layer_cache_called_the_steps(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    drafts = [
+        draft_with(tmp_path / f"draft-{comment}", {"d1": b"x"}, comment) for comment in ("0123", "4567")
+    ]
+
+    digests = {adopt(store, draft, draft.name, {}).digest for draft in drafts}
+
     assert len(digests) == 1
-    assert is_complete(tmp_path, digests.pop())
+    assert is_complete(store, digests.pop())
+
+
+def test_known_layer_is_taken_from_the_store_and_only_the_new_one_from_the_draft(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    adopt(store, draft_with(tmp_path / "one", {"base": b"base layer"}), "one", {})
+    known = compressed_layers(store)
+
+    image = adopt(store, draft_with(tmp_path / "two", {"base": None, "own": b"own layer"}), "two", known)
+
+    assert is_complete(store, image.digest)
+    contents = [blob_path(store, digest).read_bytes() for digest in layer_digests(store, image.digest)]
+    assert contents == [b"base layer", b"own layer"]
+    assert set(compressed_layers(store)) == {"base", "own"}
+
+
+def test_layers_of_an_image_that_lost_a_blob_are_not_known(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    image = adopt(store, draft_with(tmp_path / "one", {"base": b"base layer"}), "one", {})
+
+    blob_path(store, layer_digests(store, image.digest)[0]).unlink()
+
+    assert compressed_layers(store) == {}
+
+
+def test_newer_image_takes_the_name(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    adopt(store, draft_with(tmp_path / "one", {"d1": b"old"}), "one", {})
+
+    newer = adopt(store, draft_with(tmp_path / "two", {"d2": b"new"}), "one", {})
+
+    assert stored_image(store, "one") == newer
