@@ -1,5 +1,6 @@
 """Scores against the seeded endpoint: the reported value is the share that was answered right."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import docker
 import pytest
 from tests.containers.answers import humaneval_answers, lm_eval_answers
-from tests.kit.cli import run_document, scores, task_results
+from tests.kit.cli import evaldock, only_run, run_document, scores, task_results
 
 from evaldock.supply.lock import LockedImage
 from evaldock.testkit.fake_endpoint import running_endpoint
@@ -127,3 +128,34 @@ def test_an_endpoint_whose_log_probabilities_lie_is_refused_before_the_harness_s
         assert endpoint.stats()["requests"] < 10
     assert ended.code == 3, ended.err
     assert "log-probabilities" in ended.err
+
+
+def test_a_failed_run_resumes_and_asks_only_what_is_missing(
+    tmp_path: Path, client: docker.DockerClient, images: dict[str, LockedImage]
+) -> None:
+    table = lm_eval_answers(client, images["lm-eval"], "gsm8k", LIMIT, tmp_path)
+    item = json.loads(table.read_text(encoding="utf-8").splitlines()[25])["id"]
+    fault = {"match": {"item": item}, "action": "status", "status": 500}
+    with running_endpoint(answers=[table], share=0.75, faults=[fault]) as endpoint:
+        tree = document(
+            endpoint.url,
+            "completions",
+            "gsm8k",
+            limit_samples=LIMIT,
+            max_retries=1,
+            parallelism=1,
+            extra={"num_fewshot": 0},
+        )
+        first = run_document(tree, tmp_path)
+        assert first.code == 4, first.err
+        assert task_results(tmp_path, "lm-eval.gsm8k")["results"]["tasks"] == {}
+        answered = sum(item["answered"] for item in endpoint.stats()["items"].values())
+        endpoint.reset(faults=[])
+        again = evaldock("resume", only_run(tmp_path).name, cwd=tmp_path)
+        assert again.code == 0, again.err
+        asked = sum(item["asked"] for item in endpoint.stats()["items"].values())
+    assert 0 < answered < LIMIT
+    assert asked == LIMIT - answered
+    assert (
+        scores(task_results(tmp_path, "lm-eval.gsm8k"), "gsm8k")["exact_match,strict-match"]["value"] == 0.75
+    )
