@@ -2,14 +2,23 @@
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import yaml
 from tests.kit.cli import evaldock, only_run, run_document, scores, task_results
+from tests.kit.toy import Silent
 
+from evaldock.document import validated
+from evaldock.executors.outcome import read_results
+from evaldock.session import execute, make_plan
 from evaldock.supply.lock import LockedImage
+from evaldock_entrypoints.contract.errors import ExecutionError
+from evaldock_entrypoints.contract.loading import Merged
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
@@ -104,6 +113,35 @@ def test_results_command_shows_the_newest_run(finished: Path) -> None:
     lines = evaldock("results", "--samples", "--failed", cwd=finished).out.splitlines()
     assert lines
     assert all(json.loads(line)["correct"] is not True for line in lines)
+
+
+def test_a_server_that_ends_by_itself_fails_the_run_whatever_its_code(
+    tmp_path: Path, client: docker.DockerClient, model: Path
+) -> None:
+    def stop_the_server() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            names = {str(found.name): found for found in client.containers.list()}
+            if any(name.endswith("lm-eval.arc_easy-evaluate") and run_id in name for name in names):
+                # TERM: the server ends in order, with code 0, and the run must not believe it.
+                next(found for name, found in names.items() if f"{run_id}-server" in name).kill("SIGTERM")
+                return
+
+    tree = {
+        "deployment": {"type": "llamacpp", "model_path": str(model), "max_model_len": 1024},
+        "evaluation": {"tasks": [{"name": "arc_easy", "params": {"limit_samples": 500}}]},
+    }
+    document, merged = validated(Merged(tree=tree | {"output": {"dir": str(tmp_path)}}, origins={}), tmp_path)
+    run_id = f"dies-{os.getpid()}"
+    stopper = threading.Thread(target=stop_the_server, daemon=True)
+    stopper.start()
+    with pytest.raises(ExecutionError, match="the server ended by itself"):
+        execute(make_plan(document, merged, run_id=run_id), Silent())
+    stopper.join(10)
+    results = read_results(tmp_path / run_id / "lm-eval.arc_easy")
+    assert results["status"] == "failed"
+    assert results["error"]["kind"] == "infra"
 
 
 def test_a_server_that_cannot_start_is_named_with_its_last_lines(tmp_path: Path, engine_host: str) -> None:

@@ -143,10 +143,13 @@ def test_a_key_reaches_the_harness_and_nothing_that_a_run_leaves_behind(
     assert "Bearer [redacted]" in log
 
 
-def test_sigint_drains_and_says_how_to_resume(tmp_path: Path, endpoint: RunningEndpoint) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_and_says_how_to_resume(
+    tmp_path: Path, endpoint: RunningEndpoint, number: signal.Signals
+) -> None:
     process = start_in_background(tmp_path, endpoint.url, "sleep")
     wait_for_log(tmp_path, "toy harness starts")
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "evaldock resume toy" in output

@@ -79,3 +79,16 @@ class InterruptedRunError(EvaldockError):
     """Stopped by a signal or a time limit; the same command resumes."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def internal_error(error: Exception) -> EvaldockError:
+    """Return what a person is told of a fault of our own."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else None
+    return EvaldockError(
+        f"internal error: {type(error).__name__}: {error}",
+        where=place,
+        next_step="a fault of evaldock; the same command with --debug shows the traceback to report",
+    )

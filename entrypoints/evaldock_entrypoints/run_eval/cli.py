@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 from evaldock_entrypoints.contract.endpoint import endpoint_at
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, NotBuiltError, UsageError
+from evaldock_entrypoints.contract.errors import (
+    EvaldockError,
+    ExitCode,
+    NotBuiltError,
+    UsageError,
+    internal_error,
+)
 from evaldock_entrypoints.contract.framework import Framework, load_framework
 from evaldock_entrypoints.contract.tasks import find_task
 from evaldock_entrypoints.probe import Probe, key_value, wait_until_ready
@@ -179,3 +185,8 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         click.echo(error.render(PROGRAM), err=True)
         sys.exit(int(error.exit_code))
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
+        if "--debug" in arguments:
+            traceback.print_exc()
+        click.echo(internal_error(error).render(PROGRAM), err=True)
+        sys.exit(int(ExitCode.INTERNAL))

@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
+from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, internal_error
 
 # command → (module, one line of help). A module is imported only when its command is used.
 COMMANDS = {
@@ -93,3 +93,8 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         click.echo(error.render(), err=True)
         sys.exit(int(error.exit_code))
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
+        if "--debug" in arguments:
+            traceback.print_exc()
+        click.echo(internal_error(error).render(), err=True)
+        sys.exit(int(ExitCode.INTERNAL))
