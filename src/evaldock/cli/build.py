@@ -9,7 +9,11 @@ from evaldock.supply.build import build_images
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--base", help="Public base image by digest, instead of one bootstrapped from a Debian mirror.")
+@click.option(
+    "--base",
+    help="Public base image, REGISTRY/REPOSITORY@sha256:…; later builds keep it. "
+    '"bootstrap" goes back to one made from a Debian mirror.',
+)
 @click.option("--json", "as_json", is_flag=True)
 def build(names: tuple[str, ...], base: str | None, as_json: bool) -> None:
     """Build the images NAMES (default: all) and their parents; what is unchanged is not built again.

@@ -34,6 +34,11 @@ def fingerprint() -> str:
     return hashlib.sha256("\n".join([SUITE, _PUBLIC_SOURCES, *argv]).encode()).hexdigest()[:12]
 
 
+def distro_name() -> str:
+    """Return the name of the bootstrapped root in a storage."""
+    return f"localhost/evaldock/distro:{fingerprint()}"
+
+
 def bootstrap(storage: buildah.Storage, steps: Steps, apt: AptSettings, name: str) -> None:
     """Make the root file system and store it as a one-layer image under this name."""
     with tempfile.TemporaryDirectory(prefix="evaldock-bootstrap-") as folder:

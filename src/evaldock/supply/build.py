@@ -18,7 +18,8 @@ from evaldock.supply.index import read_index_settings
 from evaldock.supply.layout import StoredImage, adopt, blob_path, compressed_layers, is_complete, single_view
 from evaldock.supply.lock import ImagesLock, LockedImage, read_lock, write_lock
 from evaldock.supply.paths import cache_home, checkout_root, image_store
-from evaldock.supply.recipes import Cookbook, Recipe, input_hashes, local_distro, tools_hash
+from evaldock.supply.public_base import chosen_base, fetch
+from evaldock.supply.recipes import INPUT_HASH_LABEL, Cookbook, Recipe, input_hashes, public_base, tools_hash
 from evaldock.supply.secrets import BuildSecrets, build_secrets
 from evaldock.supply.steps import Report, Steps
 
@@ -35,9 +36,12 @@ class Wanted:
 
 
 def survey(names: Sequence[str] = (), *, base: str | None = None, root: Path | None = None) -> list[Wanted]:
-    """Return the images of these names (none: all) with their parents, parents first; builds nothing."""
+    """Return the images of these names (none: all) with their parents, parents first; builds nothing.
+
+    base: a public image by digest, "bootstrap", or None for what the last build stood on.
+    """
     root = root or checkout_root()
-    cookbook = Cookbook(root=root, base=base)
+    cookbook = Cookbook(root=root, base=chosen_base(base))
     recipes = cookbook.with_parents(list(names) or cookbook.names())
     hashes = input_hashes(recipes, tools_hash(root))
     lock = read_lock()
@@ -70,7 +74,7 @@ def build_images(
         }
     ensure_packages(BUILD_PACKAGES, report=report)
     steps = Steps(log_path=cache_home() / "logs" / time.strftime("build-%Y%m%dT%H%M%S.log"), report=report)
-    with _one_build_at_a_time(), build_secrets(read_index_settings(), apt := read_apt_settings()) as secrets:
+    with one_build_at_a_time(), build_secrets(read_index_settings(), apt := read_apt_settings()) as secrets:
         site = _Site(
             root=root, storage=storage or buildah.default_storage(), steps=steps, secrets=secrets, apt=apt
         )
@@ -103,6 +107,7 @@ def _build_all(site: _Site, wanted: Sequence[Wanted]) -> dict[str, LockedImage]:
 
 def _build_one(site: _Site, image: Wanted, built: Mapping[str, LockedImage]) -> LockedImage:
     recipe = image.recipe
+    public = public_base(recipe)
     draft = LockedImage(
         name=recipe.name,
         kind=recipe.kind,
@@ -110,7 +115,8 @@ def _build_one(site: _Site, image: Wanted, built: Mapping[str, LockedImage]) -> 
         digest="sha256:" + "0" * 64,
         image_id="sha256:" + "0" * 64,
         size_bytes=0,
-        base_digest=built["base"].digest if "base" in built else None,
+        base_digest=built["base"].digest if "base" in built else public and public.rpartition("@")[2],
+        public_base=public,
         input_hash=image.input_hash,
     )
     name = buildah.local_name(draft.reference)
@@ -153,8 +159,10 @@ def _surroundings(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the build arguments and mounts of a recipe, its parents brought into the storage."""
     if not recipe.parents:
-        if distro := local_distro(recipe):
-            _bootstrapped(site, distro)
+        if public := public_base(recipe):
+            fetch(site.storage, site.steps, public)
+        else:
+            _bootstrapped(site, recipe.build_args["DISTRO"])
         return dict(recipe.build_args), site.secrets.secret_argv()
     parents = {parent.upper(): _present(site, built[parent]) for parent in recipe.parents}
     cache = cache_home() / "uv"
@@ -185,7 +193,7 @@ def _labels(draft: LockedImage, recipe: Recipe) -> dict[str, str]:
     created = datetime.fromtimestamp(buildah.SOURCE_DATE_EPOCH, tz=UTC).isoformat()
     labels = {
         **recipe.labels,
-        "io.evaldock.input-hash": draft.input_hash,
+        INPUT_HASH_LABEL: draft.input_hash,
         "org.opencontainers.image.created": created,
         "org.opencontainers.image.version": draft.version,
     }
@@ -201,7 +209,8 @@ def _still_true(lock: ImagesLock, recipe: Recipe, input_hash: str) -> LockedImag
 
 
 @contextmanager
-def _one_build_at_a_time() -> Iterator[None]:
+def one_build_at_a_time() -> Iterator[None]:
+    """Wait until no other build or cleaning works on the caller's folders."""
     with (cache_home() / "build.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,17 +1,20 @@
 """buildah's argument lists: reproducible builds into our own storage, pushes into an OCI layout."""
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evaldock.supply.mounts import unmount_below
 from evaldock.supply.paths import cache_home
-from evaldock.supply.steps import Steps
+from evaldock.supply.steps import STEP_TIMEOUT_S, Steps
 
 SOURCE_DATE_EPOCH = 1767225600  # 2026-01-01: the one time stamp of every file and image
+_LIST_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,33 @@ def pull(storage: Storage, steps: Steps, *, layout: Path, image_id: str, name: s
     """Bring the one image of a layout into the storage under its name."""
     steps.run([*storage.argv(), "pull", f"oci:{layout}"], env=_environment())
     steps.run([*storage.argv(), "tag", image_id.removeprefix("sha256:"), name], env=_environment())
+
+
+def fetch(storage: Storage, steps: Steps, reference: str) -> None:
+    """Bring a registry's image into the storage; TLS and logins are the caller's own settings."""
+    steps.run([*storage.argv(), "pull", reference], env=_environment())
+
+
+def remove_all_but(storage: Storage, names: Collection[str]) -> int:
+    """Remove all other images and every build step that none of these is made of; returns how many."""
+    before = _images(storage)
+    stale = [name for image in before for name in image.get("names") or () if name not in names]
+    if stale:
+        _remove(storage, ["--force", *stale])
+    _remove(storage, ["--prune", "--force"])
+    return len(before) - len(_images(storage))
+
+
+def _images(storage: Storage) -> list[dict[str, Any]]:
+    """Return all images and build steps as buildah describes them."""
+    argv = [*storage.argv(), "images", "--all", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_LIST_TIMEOUT_S, check=True)
+    images: list[dict[str, Any]] = json.loads(done.stdout)
+    return images
+
+
+def _remove(storage: Storage, argv: Sequence[str]) -> None:
+    subprocess.run([*storage.argv(), "rmi", *argv], capture_output=True, timeout=STEP_TIMEOUT_S, check=True)
 
 
 def release(storage: Storage) -> None:

@@ -30,7 +30,8 @@ class LockedImage(BaseModel):
     digest: Digest
     image_id: Digest
     size_bytes: int  # compressed, all layers
-    base_digest: Digest | None = None
+    base_digest: Digest | None = None  # of our base; the base's own: of the public image it stands on
+    public_base: str | None = None  # the base only: REGISTRY/REPOSITORY@digest, None when it was bootstrapped
     input_hash: Digest
     built_here: bool = True
 

@@ -10,12 +10,14 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from evaldock.supply.apt import SUITE
-from evaldock.supply.bootstrap import fingerprint
+from evaldock.supply.bootstrap import distro_name
 from evaldock.supply.buildah import SOURCE_DATE_EPOCH
 from evaldock.supply.catalogue import backend_labels, harness_labels
 from evaldock.supply.lock import ImageKind
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import load_framework
+
+INPUT_HASH_LABEL = "io.evaldock.input-hash"
 
 _SKIPPED_FOLDERS = {"__pycache__", "fixtures", "tests"}
 _SKIPPED_SUFFIXES = {".pyc", ".md", ".in"}
@@ -101,10 +103,10 @@ def tool_files(root: Path) -> dict[str, Path]:
     return _tree(root / "images" / "tools")
 
 
-def local_distro(recipe: Recipe) -> str | None:
-    """Return the name of the bootstrapped root that a base recipe starts from, None for a public image."""
+def public_base(recipe: Recipe) -> str | None:
+    """Return the public image that a recipe starts from; None where it is no base or a bootstrapped one."""
     distro = recipe.build_args.get("DISTRO", "")
-    return distro if distro.startswith("localhost/") else None
+    return distro if "@sha256:" in distro else None
 
 
 def _folders(parent: Path, marker: str) -> dict[str, Path]:
@@ -112,12 +114,7 @@ def _folders(parent: Path, marker: str) -> dict[str, Path]:
 
 
 def _base(root: Path, base: str | None) -> Recipe:
-    if base is not None and "@sha256:" not in base:
-        raise UsageError(
-            f'the base image "{base}" is named without a digest',
-            where="--base",
-            next_step="name it as REPOSITORY@sha256:…; a tag can mean another image tomorrow",
-        )
+    name = {} if base is None else {"org.opencontainers.image.base.name": base}
     return Recipe(
         name="base",
         kind="base",
@@ -125,8 +122,9 @@ def _base(root: Path, base: str | None) -> Recipe:
         files=_tree(root / "images" / "base"),
         labels=_about(
             "evaldock base", "Debian with Python, an init and a user; runs under any uid", "see the packages"
-        ),
-        build_args={"DISTRO": base or f"localhost/evaldock/distro:{fingerprint()}"},
+        )
+        | name,
+        build_args={"DISTRO": base or distro_name()},
     )
 
 

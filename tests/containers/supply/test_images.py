@@ -1,7 +1,5 @@
 """What the built images are, proven on their bytes and in a real engine."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import tarfile
@@ -10,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import docker
 import pytest
+from tests.containers.supply.sites import Site, image_config, run_in_engine
 
 from evaldock.supply.host import running_engine
 from evaldock.supply.layout import blob_path, layer_digests, stored_image
@@ -21,9 +19,6 @@ from evaldock.supply.load import load_image
 from evaldock.supply.lock import LockedImage
 from evaldock.supply.mounts import mounts_below
 from evaldock_entrypoints.contract.errors import PinError
-
-if TYPE_CHECKING:
-    from tests.containers.supply.conftest import Site
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
@@ -35,11 +30,6 @@ def layer_with(store: Path, image: LockedImage, member: str) -> str:
             if member in layer.getnames():
                 return digest
     raise AssertionError(f"no layer holds {member}")
-
-
-def config(store: Path, image: LockedImage) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads(blob_path(store, image.image_id).read_text(encoding="utf-8"))
-    return loaded
 
 
 def test_two_sites_build_the_same_digests(site: Site, other_site: Site) -> None:
@@ -81,8 +71,7 @@ def test_edited_parser_makes_one_small_new_layer(site: Site) -> None:
 
 def test_labels_name_tasks_and_base(site: Site) -> None:
     images = site.build("tiny")
-    inner = config(site.store, images["tiny"])["config"]
-    assert isinstance(inner, dict)
+    inner = image_config(site, images["tiny"])
 
     labels = inner["Labels"]
 
@@ -150,31 +139,6 @@ def test_builds_leave_nothing_mounted(site: Site) -> None:
 def test_store_knows_every_image_by_name(site: Site) -> None:
     for image in site.build("tiny").values():
         assert stored_image(site.store, image.layout_name).image_id == image.image_id
-
-
-def run_in_engine(site: Site, image: LockedImage, argv: list[str]) -> str:
-    """Run argv in the image as uid 12345, read-only, without network or rights; returns what it printed."""
-    with site.active(), running_engine(report=lambda _: None) as engine:
-        client = docker.DockerClient(base_url=engine)
-        container = client.containers.create(
-            load_image(image, engine),
-            argv,
-            user="12345:12345",
-            read_only=True,
-            tmpfs={"/tmp": "mode=1777"},
-            network_mode="none",
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-        )
-        try:
-            container.start()
-            status = container.wait(timeout=60)["StatusCode"]
-            output = container.logs().decode()
-        finally:
-            container.remove(force=True)
-            client.close()
-    assert status == 0, output
-    return output
 
 
 def remove(engine: str, image: LockedImage) -> None:

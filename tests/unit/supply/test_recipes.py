@@ -86,11 +86,6 @@ def test_public_base_changes_everything(checkout: Path) -> None:
     assert not set(before.values()) & set(other.values())
 
 
-def test_base_by_tag_is_refused(checkout: Path) -> None:
-    with pytest.raises(UsageError, match="without a digest"):
-        Cookbook(root=checkout, base="debian:12").recipe("base")
-
-
 def test_data_recipe_is_staged_apart_from_what_runs(checkout: Path) -> None:
     files = set(Cookbook(root=checkout).recipe("tiny").files)
 
