@@ -68,7 +68,11 @@ class Probe:
             )
             raise EndpointError("the endpoint refuses the key", where=where, next_step=step)
         if status >= 400:
-            raise EndpointError(f"the endpoint refuses the request: {response.text[:300]}", where=where)
+            raise EndpointError(
+                f"the endpoint refuses the request: {response.text[:300]}",
+                where=where,
+                next_step=f'see that it serves the model "{self.endpoint.model_id}" on this route',
+            )
 
 
 def wait_until_ready(probe: Probe, wait_s: float) -> None:

@@ -83,7 +83,7 @@ class _Compiler:
         unit = Unit(
             name="server",
             role="server",
-            image=self._pin(deployment.image or deployment.type),
+            image=self._pin(deployment.type),
             argv=("serve", "--model_path", target, "--served_model_name", name, *_serve_flags(deployment)),
             network="run",
             mounts=(Mount(source=str(path), target=target),),
@@ -125,9 +125,15 @@ class _Compiler:
         """Return the task's containers: code of a model never runs in one that can write the results."""
         steps = _steps(asked.framework)
         units = [self._unit(asked, phases) for phases in steps]
-        if any(unit.role == "scoring" for unit in units):
-            units.append(self._unit(asked, ()))
-        return tuple(units)
+        if not any(unit.role == "scoring" for unit in units):
+            return tuple(units)
+        if not self.document.execution.allow_code_execution:
+            raise UsageError(
+                f'task "{asked.name}" runs code that the model wrote, and the document forbids it',
+                where="execution.allow_code_execution: false",
+                next_step="allow it (it runs in a container without network), or leave the task out",
+            )
+        return (*units, self._unit(asked, ()))
 
     def _unit(self, asked: "_Asked", phases: Sequence[Phase]) -> Unit:
         """Return the container of neighbouring phases; of no phase: the one that proves and writes."""
@@ -246,7 +252,11 @@ def needed_images(document: Document, registry: Registry) -> list[str]:
     """Return the names of the images that a document's plan will use; raises UsageError on unknown tasks."""
     harnesses = [registry.find_task(request.name)[0] for request in document.evaluation.tasks]
     deployment = document.deployment
-    servers = [] if deployment.type == "none" else [deployment.image or deployment.type]
+    if deployment.image:
+        raise NotBuiltError("deployment.image", where=f"deployment.image: {deployment.image}")
+    if deployment.type != "none" and deployment.type not in registry.backends:
+        raise NotBuiltError(f"the backend {deployment.type}", where=f"deployment.type: {deployment.type}")
+    servers = [] if deployment.type == "none" else [deployment.type]
     return list(dict.fromkeys([*servers, *harnesses]))
 
 
@@ -263,6 +273,9 @@ def refuse_unbuilt(document: Document) -> None:
         "deployment.num_nodes above 1": document.deployment.num_nodes > 1,
         "execution.network: sealed without a deployment (it needs the adapter)": (
             document.execution.network == "sealed" and document.deployment.type == "none"
+        ),
+        "execution.network: open with a deployment": (
+            document.execution.network == "open" and document.deployment.type != "none"
         ),
     }
     for what, is_used in unbuilt.items():

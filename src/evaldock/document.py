@@ -25,6 +25,19 @@ def read_documents(paths: Sequence[Path], overrides: Sequence[str], flags: Layer
     return merge([*layers, *([flags] if flags else []), override_layer(overrides)])
 
 
+def with_limit(merged: Merged, limit_samples: float | None) -> Merged:
+    """Return the document with this limit on every task, over what a task sets itself."""
+    tasks = merged.tree.get("evaluation", {}).get("tasks")
+    if limit_samples is None or not isinstance(tasks, list):
+        return merged
+    named = [dict(task) if isinstance(task, dict) else {"name": task} for task in tasks]
+    limited = [
+        task | {"params": {**task.get("params", {}), "limit_samples": limit_samples}} for task in named
+    ]
+    evaluation = {**merged.tree["evaluation"], "tasks": limited}
+    return Merged(tree={**merged.tree, "evaluation": evaluation}, origins=merged.origins)
+
+
 def validated(merged: Merged, working_dir: Path) -> tuple[Document, dict[str, Any]]:
     """Return the document and its tree as the run records it, with the paths that exist made absolute."""
     validate(Document, merged)

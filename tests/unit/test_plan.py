@@ -107,6 +107,12 @@ def test_compiling_twice_gives_the_same_plan() -> None:
             'needs log-probabilities, and endpoint type "chat" cannot give them',
             "completions_logprob",
         ),
+        (
+            ["humaneval"],
+            {**ENDPOINT, "execution": {"allow_code_execution": False}},
+            "runs code that the model wrote",
+            "allow it",
+        ),
         ([{"name": "gsm8k", "params": {"extra": {"num_fewshots": 5}}}], ENDPOINT, "no extra", "num_fewshot"),
         ([{"name": "gsm8k", "params": {"extra": {"num_fewshot": "five"}}}], ENDPOINT, "is of type int", None),
     ],
@@ -127,6 +133,9 @@ def test_what_a_document_gets_wrong_is_refused(
         {"execution": {"engine": "podman"}},
         {"export": ["junit"]},
         {"execution": {"network": "sealed"}},
+        {"execution": {"network": "open"}, "deployment": {"type": "llamacpp", "model_path": "m"}},
+        {"deployment": {"type": "vllm", "model_path": "m"}},
+        {"deployment": {"type": "llamacpp", "model_path": "m", "image": "mine"}},
         {"target": {"api_endpoint": {"url": "http://h/v1", "model_id": "m", "adapter_config": {}}}},
     ],
 )

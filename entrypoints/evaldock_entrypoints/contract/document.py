@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from evaldock_entrypoints.contract.framework import EndpointType
 
@@ -92,7 +92,15 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value >= 1 and value.is_integer() else value
 
 
-Limit = Annotated[int | float, BeforeValidator(_whole), Field(gt=0)]  # items, or a share below 1
+def _items_or_share(value: int | float) -> int | float:
+    if isinstance(value, float) and value >= 1:
+        raise ValueError("a number of items is whole, and a share lies below 1")
+    return value
+
+
+Limit = Annotated[
+    int | float, BeforeValidator(_whole), AfterValidator(_items_or_share), Field(gt=0)
+]  # items, or a share below 1
 
 
 class Params(_Strict):

@@ -28,7 +28,9 @@ def wilson_interval(successes: float, n: int, z: float = Z_95) -> tuple[float, f
     denominator = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / denominator
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / denominator
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = 0.0 if successes == 0 else centre - half  # exact, where rounding would leave 5e-17
+    high = 1.0 if successes == n else centre + half
+    return low, high
 
 
 def interval_95(values: Sequence[float]) -> tuple[tuple[float, float] | None, str]:

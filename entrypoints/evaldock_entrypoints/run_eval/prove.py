@@ -69,9 +69,11 @@ def _reasons(samples: Sequence[Sample], counts: Completeness) -> list[str]:
         reasons.append(f"{missing} of {counts.expected} samples are missing from the harness's own log")
     if counts.errored:
         first = next(sample.error for sample in samples if sample.error is not None)
-        reasons.append(f"{counts.errored} samples failed, the first: {first.kind}: {first.message}")
+        reasons.append(
+            f"{counts.errored} of {counts.expected} samples failed, such as: {first.kind}: {first.message}"
+        )
     if missing < 0:
-        reasons.append(f"{-missing} more samples than the {counts.expected} expected")
+        reasons.append(f"there are {-missing} more samples than the {counts.expected} expected")
     unscored = sum(sample.error is None and not is_scored(sample) for sample in samples)
     if unscored:
         reasons.append(f"{unscored} samples carry no finite score")

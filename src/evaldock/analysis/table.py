@@ -75,7 +75,8 @@ def _safe(text: str, length: int = _CELL_LENGTH) -> str:
 
 
 def _aligned(rows: Sequence[Row]) -> Iterator[str]:
-    widths = [max(width(row[place]) for row in [_HEADINGS, *rows]) for place in range(len(_HEADINGS))]
+    # A rule of Markdown for a right-aligned column takes two characters.
+    widths = [max(2, *(width(row[place]) for row in [_HEADINGS, *rows])) for place in range(len(_HEADINGS))]
     yield _line(_HEADINGS, widths)
     rules = [
         "-" * (size - 1) + ":" if name in _NUMERIC else "-" * size

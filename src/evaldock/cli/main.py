@@ -1,7 +1,6 @@
 """The `evaldock` command: imports a command's module when it is used, turns errors into exit codes."""
 
 import importlib
-import os
 import sys
 import traceback
 
@@ -85,9 +84,6 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(int(ExitCode.USAGE))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(int(ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitCode.COMPLETE))
     except EvaldockError as error:
         if "--debug" in arguments:
             traceback.print_exc()

@@ -10,6 +10,7 @@ from evaldock.document import read_documents, validated
 from evaldock.registry import load_registry
 from evaldock.session import make_plan, new_run_id
 from evaldock.supply.build import build_images
+from evaldock.supply.dockerd import own_daemon
 from evaldock.supply.host import running_engine
 from evaldock.supply.models import fetch_model
 from evaldock.supply.paths import checkout_root
@@ -34,10 +35,10 @@ def quickstart(output_dir: Path, keep_engine: bool, overrides: tuple[str, ...]) 
     model = fetch_model(MODEL)
     settings = [f"deployment.model_path={model}", f"output.dir={output_dir}", *overrides]
     document, tree = validated(read_documents([document_path], settings), Path.cwd())
-    with running_engine(report=_say, keep=keep_engine):
+    with running_engine(report=_say, keep=keep_engine) as host:
         build_images(needed_images(document, load_registry()), report=_say)
         code = carry_out(make_plan(document, tree, run_id=new_run_id()))
-    if not keep_engine:
+    if not keep_engine and host == own_daemon().docker_host:
         _say("done; `evaldock quickstart --keep-engine` leaves the engine up for `evaldock run`")
     return code
 

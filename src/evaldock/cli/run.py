@@ -8,7 +8,7 @@ import click
 from evaldock.analysis.runs import find_run, read_run
 from evaldock.analysis.table import markdown_table
 from evaldock.cli.show import events_for
-from evaldock.document import find_config, read_documents, validated
+from evaldock.document import find_config, read_documents, validated, with_limit
 from evaldock.executors.outcome import worst
 from evaldock.plan import Plan
 from evaldock.session import execute, make_plan, new_run_id
@@ -39,7 +39,7 @@ def run(documents: tuple[Path, ...], config_dir: Path | None, config_name: str |
         paths.append(find_config(config_dir or Path(), config_name))
     if not paths and not flags["overrides"]:
         raise UsageError("no document given", next_step="evaldock run eval.yaml; examples/ has some")
-    merged = read_documents(paths, flags["overrides"], _flag_layer(flags))
+    merged = with_limit(read_documents(paths, flags["overrides"], _flag_layer(flags)), flags["limit_samples"])
     document, tree = validated(merged, Path.cwd())
     plan = make_plan(document, tree, run_id=new_run_id())
     if flags["dry_run"]:
@@ -93,8 +93,6 @@ def _flag_layer(flags: dict[str, Any]) -> Layer:
     tree: dict[str, Any] = {}
     if flags["gpus"] is not None:
         tree["execution"] = {"gpus": _gpus(flags["gpus"])}
-    if flags["limit_samples"] is not None:
-        tree["evaluation"] = {"params": {"limit_samples": flags["limit_samples"]}}
     return Layer(tree=tree, name="flag")
 
 

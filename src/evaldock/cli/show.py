@@ -48,12 +48,13 @@ class PlainEvents:
 
     def progress(self, evaluation: Evaluation, folder: Path) -> None:
         state = read_progress(folder)
-        now = time.monotonic()
-        if state is None or now - self._said_at < _PLAIN_PERIOD_S:
+        if state is None:
             return
-        self._said_at = now
+        rate = self._rate(evaluation, state)  # from the first sight of a phase on, said or not
+        if time.monotonic() - self._said_at < _PLAIN_PERIOD_S:
+            return
+        self._said_at = time.monotonic()
         _, done, total = state
-        rate = self._rate(evaluation, state)
         left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
         self.step(f"{self._title(evaluation, state)}: {done} of {total}, {rate:.1f}/s{left}")
 

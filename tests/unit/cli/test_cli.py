@@ -6,7 +6,9 @@ import pytest
 from tests.kit.cli import Ended, evaldock
 
 from evaldock.cli.main import COMMANDS, UNBUILT
+from evaldock.document import with_limit
 from evaldock_entrypoints.contract.errors import ExitCode
+from evaldock_entrypoints.contract.loading import merge, parse_yaml
 
 
 @pytest.fixture
@@ -31,6 +33,16 @@ def assert_refused(ended: Ended, code: ExitCode, message: str) -> None:
 def test_an_unknown_key_is_a_usage_error_with_its_line(run: Path) -> None:
     document(run, "evaluation:\n  tasks: [gsm8k]\n  paralelism: 3\n")
     assert_refused(evaldock("run", "eval.yaml", cwd=run), ExitCode.USAGE, "eval.yaml:3")
+
+
+def test_a_limit_on_the_command_line_beats_the_tasks_own(run: Path) -> None:
+    merged = parse_yaml("evaluation: {tasks: [a, {name: b, params: {limit_samples: 9, seed: 1}}]}", "x")
+    tasks = with_limit(merge([merged]), 3).tree["evaluation"]["tasks"]
+    assert [task["params"]["limit_samples"] for task in tasks] == [3, 3]
+    assert tasks[1]["params"]["seed"] == 1
+    document(run, "evaluation: {tasks: [gsm8k]}")
+    ended = evaldock("run", "eval.yaml", "--limit_samples", "1.5", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, "share lies below 1")
 
 
 def test_a_missing_document_is_a_usage_error(run: Path) -> None:
