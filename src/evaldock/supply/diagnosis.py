@@ -2,18 +2,29 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import docker
 
 from evaldock.supply.build import BUILD_PACKAGES
-from evaldock.supply.host import find_engine, missing_packages
+from evaldock.supply.buildah import SOURCE_DATE_EPOCH
+from evaldock.supply.host import ENGINE_PACKAGES, find_engine, missing_packages, nofile_limit
+from evaldock.supply.index import read_index_settings
+from evaldock.supply.layout import is_complete
 from evaldock.supply.lock import read_lock
-from evaldock.supply.paths import cache_home
+from evaldock.supply.paths import cache_home, image_store
 from evaldock_entrypoints.contract.errors import EvaldockError
 
 _DISK_BYTES = 6 * 1024**3
+_OPEN_FILES = 4096  # a harness with hundreds of connections, and the log and data files of each
+_CGROUPS = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("cpu", "memory", "pids")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +40,9 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """Return every finding; a check that fails itself is a finding too."""
-    return [_safely(check) for check in (engine, limits, gpus, build_tools, disk, images, identity)]
+    machine = (disk, open_files, clock, certificates, identity)
+    own_engine = (engine_packages, cgroups, packet_filter)
+    return [_safely(check) for check in (engine, limits, *own_engine, gpus, build_tools, *machine, images)]
 
 
 def engine() -> Finding:
@@ -42,7 +55,8 @@ def engine() -> Finding:
             found="none answers",
             fix="start dockerd, or let evaldock start its own: evaldock quickstart --keep-engine",
         )
-    version = docker.DockerClient(base_url=host).version()
+    with _client(host) as client:
+        version = client.version()
     return Finding(
         what="container engine",
         ok=True,
@@ -55,13 +69,61 @@ def limits() -> Finding:
     host = find_engine()
     if host is None:
         return Finding(what="container limits", ok=False, found="no engine to ask", needed=False)
-    info = docker.DockerClient(base_url=host).info()
+    with _client(host) as client:
+        info = client.info()
     enforced = bool(info.get("MemoryLimit")) and bool(info.get("PidsLimit"))
     return Finding(
         what="container limits",
         ok=enforced,
         found="memory and process limits are enforced" if enforced else "not enforced by this engine",
         fix="use a rootful engine or cgroup v2; code from models is not to run without limits",
+        needed=False,
+    )
+
+
+def engine_packages() -> Finding:
+    """What a dockerd of our own is made of."""
+    missing = missing_packages(ENGINE_PACKAGES)
+    return Finding(
+        what="own engine: packages",
+        ok=not missing,
+        found=f"missing: {' '.join(missing)}" if missing else "all there",
+        fix=f"apt-get install --no-install-recommends {' '.join(missing)} (evaldock does so itself as root)",
+        needed=False,
+    )
+
+
+def cgroups(mounted: Path = _CGROUPS) -> Finding:
+    """The kernel's control groups: dockerd does not start without them."""
+    unified = mounted / "cgroup.controllers"
+    have = unified.read_text(encoding="ascii").split() if unified.is_file() else _folders(mounted)
+    missing = [name for name in _CONTROLLERS if name not in have]
+    return Finding(
+        what="own engine: control groups",
+        ok=not missing,
+        found=f"not at {mounted}: {', '.join(missing)}" if missing else f"all at {mounted}",
+        fix=f"mount -t cgroup2 none {mounted} (inside a container: docker run --privileged …)",
+        needed=False,
+    )
+
+
+def packet_filter() -> Finding:
+    """iptables rules: dockerd writes some for every network."""
+    if shutil.which("iptables") is None:
+        return Finding(
+            what="own engine: iptables",
+            ok=False,
+            found="not installed",
+            fix="apt-get install iptables",
+            needed=False,
+        )
+    argv = ["iptables", "--wait", "5", "-t", "nat", "-S"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return Finding(
+        what="own engine: iptables",
+        ok=done.returncode == 0,
+        found="rules can be read" if done.returncode == 0 else done.stderr.strip().partition("\n")[0],
+        fix="as root, if it fails there too: update-alternatives --set iptables /usr/sbin/iptables-legacy",
         needed=False,
     )
 
@@ -102,13 +164,53 @@ def disk() -> Finding:
     )
 
 
+def open_files(limit: int | None = None) -> Finding:
+    """How many files a process may open at most; containers of our own engine inherit it."""
+    limit = nofile_limit() if limit is None else limit
+    return Finding(
+        what="open files",
+        ok=limit >= _OPEN_FILES,
+        found=f"at most {limit} per process",
+        fix=f"as root: prlimit --pid $$ --nofile={_OPEN_FILES * 16} (for good: /etc/security/limits.conf)",
+        needed=False,
+    )
+
+
+def clock(now_s: float | None = None) -> Finding:
+    """A clock before this release makes certificates and package lists look wrong."""
+    now_s = time.time() if now_s is None else now_s
+    return Finding(
+        what="clock",
+        ok=now_s > SOURCE_DATE_EPOCH,
+        found=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now_s)),
+        fix="timedatectl set-ntp true, or date --utc --set='YYYY-MM-DD HH:MM'",
+        needed=False,
+    )
+
+
+def certificates() -> Finding:
+    """The certificate authorities that package downloads are checked against."""
+    path = read_index_settings().ca_file
+    count = _authorities(path) if path else 0
+    return Finding(
+        what="certificates",
+        ok=count > 0,
+        found=f"{count} authorities in {path}" if path else "no bundle of authorities",
+        fix="apt-get install ca-certificates, or set SSL_CERT_FILE to your organisation's PEM file",
+        needed=False,
+    )
+
+
 def images() -> Finding:
-    """Images built here."""
-    built = [name for name, image in read_lock().images.items() if image.kind in ("harness", "backend")]
+    """Images built here, and whether the store still holds them."""
+    built = [image for image in read_lock().images.values() if image.kind in ("harness", "backend")]
+    broken = [image.name for image in built if not is_complete(image_store(), image.digest)]
     return Finding(
         what="images",
-        ok=bool(built),
-        found=", ".join(built) or "none built on this machine",
+        ok=bool(built) and not broken,
+        found=f"incomplete in {image_store()}: {', '.join(broken)}"
+        if broken
+        else ", ".join(image.name for image in built) or "none built on this machine",
         fix="evaldock build",
         needed=False,
     )
@@ -119,8 +221,30 @@ def identity() -> Finding:
     return Finding(what="user", ok=True, found=f"containers run as {os.getuid()}:{os.getgid()}")
 
 
+@contextmanager
+def _client(host: str) -> Iterator[docker.DockerClient]:
+    client = docker.DockerClient(base_url=host)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _folders(parent: Path) -> list[str]:
+    return [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+
+
+def _authorities(bundle: Path) -> int:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(bundle)
+    except ssl.SSLError:
+        return 0
+    return len(context.get_ca_certs())
+
+
 def _safely(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except (EvaldockError, docker.errors.DockerException, OSError) as error:
+    except (EvaldockError, docker.errors.DockerException, OSError, subprocess.SubprocessError) as error:
         return Finding(what=check.__name__, ok=False, found=str(error))
