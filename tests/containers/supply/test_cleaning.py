@@ -1,12 +1,12 @@
 """What builds leave behind, and taking it away."""
 
 import pytest
+from tests.containers.supply.sites import Site
 
 from evaldock.supply import buildah
 from evaldock.supply.cleaning import clean_images
 from evaldock.supply.layout import blob_path, is_complete, layer_digests
 from evaldock.supply.mounts import mounts_below
-from tests.containers.supply.sites import Site
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
