@@ -23,7 +23,7 @@ from evaldock.supply.recipes import INPUT_HASH_LABEL, Cookbook, Recipe, input_ha
 from evaldock.supply.secrets import BuildSecrets, build_secrets
 from evaldock.supply.steps import Report, Steps
 
-BUILD_PACKAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "skopeo")
+BUILD_PACKAGES = ("buildah", "debian-archive-keyring", "mmdebstrap", "mount", "skopeo")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from evaldock.supply.dockerd import answers, in_use, own_daemon, stop
 from evaldock.supply.steps import Report
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
-ENGINE_PACKAGES = ("docker.io", "iproute2", "iptables", "runc")
+ENGINE_PACKAGES = ("docker.io", "iproute2", "iptables", "mount", "runc")
 
 _APT_TIMEOUT_S = 900.0
 
