@@ -150,7 +150,7 @@ def _start(daemon: OwnDaemon) -> None:
     raise ExecutionError(
         f"our own dockerd does not come up; its last lines:\n{_tail(daemon.log)}",
         where=str(daemon.log),
-        next_step="start a Docker engine yourself and set DOCKER_HOST, or use --engine host",
+        next_step="start a Docker engine yourself and set DOCKER_HOST; evaldock doctor names what one needs",
     )
 
 
