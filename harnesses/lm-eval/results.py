@@ -64,7 +64,7 @@ def parse(job: Job) -> Outcome:
         totals=counts,
         harness_version=native.tree["lm_eval_version"],
         num_fewshot=shots.pop() if len(shots) == 1 else None,
-        notes=[*_override_notes(job), *_cut_notes(log)],
+        notes=[*_limit_notes(job, sum(counts)), *_override_notes(job), *_cut_notes(log)],
         facts={
             "lm_eval_model": native.tree["model_source"],
             "task_version": str(native.tree["versions"].get(job.task.native_name)),
@@ -72,6 +72,14 @@ def parse(job: Job) -> Outcome:
             "tokenizer_backend": native.tree["config"]["model_args"].get("tokenizer_backend"),
         },
     )
+
+
+def _limit_notes(job: Job, total: int) -> list[str]:
+    """Say which items a limit left: lm-eval takes the first ones, which are no random sample."""
+    limit = job.params.get("limit_samples")
+    if limit is None:
+        return []
+    return [f"limit_samples {limit}: the head of each part of the set ({total} items), not a random sample"]
 
 
 def _find(job: Job) -> Native:

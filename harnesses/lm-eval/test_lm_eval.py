@@ -235,6 +235,13 @@ def test_cut_prompts_are_noted(tmp_path: Path) -> None:
     assert "lm-eval cut the beginning off 2 prompts (longer than params.extra.max_length)" in parse(at).notes
 
 
+def test_a_limit_is_named_as_the_head_of_the_set(tmp_path: Path) -> None:
+    at = arc(tmp_path)
+    noted = [note for note in parse(at).notes if "not a random sample" in note]
+    assert bool(noted) == (at.params["limit_samples"] is not None)
+    assert all("2376 items" in note for note in noted)
+
+
 def test_every_parameter_reaches_lm_evals_configuration(tmp_path: Path) -> None:
     at = job(tmp_path, "gsm8k", "chat", 3, num_fewshot=0)
     (phase,) = at.framework.phases
