@@ -76,10 +76,11 @@ def images(as_json: bool) -> None:
             "version": entry.version,
             "origin": "built here" if name in built else "published" if entry.digests else "not built",
             "digest": built[name].digest if name in built else next(iter(entry.digests.values()), ""),
+            "reference": built[name].reference if name in built else entry.repository,
         }
         for name, entry in entries.items()
     ]
-    _print(rows, "{name:16} {version:12} {origin:12} {digest}", as_json)
+    _print(rows, "{name:16} {version:12} {origin:12} {reference:40} {digest}", as_json)
 
 
 @ls.command()
