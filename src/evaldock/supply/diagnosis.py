@@ -102,7 +102,7 @@ def cgroups(mounted: Path = _CGROUPS) -> Finding:
         what="own engine: control groups",
         ok=not missing,
         found=f"not at {mounted}: {', '.join(missing)}" if missing else f"all at {mounted}",
-        fix=f"mount -t cgroup2 none {mounted} (inside a container: docker run --privileged …)",
+        fix=f"mount -t cgroup2 none {mounted}",
         needed=False,
     )
 

@@ -1,7 +1,5 @@
 """images.lock: the images built on this machine and everything that pins them."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaldock.supply.paths import data_home
 from evaldock_entrypoints.contract.errors import PinError
+from evaldock_entrypoints.contract.files import write_yaml
 
 ImageKind = Literal["base", "entrypoints", "harness", "backend"]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -87,13 +86,7 @@ def write_lock(lock: ImagesLock, path: Path | None = None) -> None:
     """Replace images.lock in one step."""
     path = path or lock_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _HEADER + yaml.safe_dump(lock.model_dump(mode="json"), sort_keys=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".images.lock-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    write_yaml(path, lock.model_dump(mode="json"), header=_HEADER)
 
 
 def _unreadable(path: Path, error: Exception) -> PinError:

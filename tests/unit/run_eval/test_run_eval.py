@@ -111,20 +111,24 @@ def test_term_ends_the_harness_and_leaves_a_resumable_folder(
 
 
 def test_a_log_probability_task_at_a_chat_endpoint_is_refused_with_the_fix(tmp_path: Path) -> None:
-    harness = Path(__file__).parents[3] / "harnesses" / "lm-eval"
-    argv = [sys.executable, "-c", CODE, "--eval_type", "arc_easy", "--model_url", "http://h:1/v1"]
-    argv += ["--model_id", "m", "--model_type", "chat", "--output_dir", str(tmp_path)]
-    ended = subprocess.run(
-        argv,
+    ended = with_harness("lm-eval", "--eval_type", "arc_easy", "--model_type", "chat", folder=tmp_path)
+    assert ended.returncode == 2
+    assert 'needs log-probabilities, and endpoint type "chat" cannot give them' in ended.stderr
+    assert "completions_logprob" in ended.stderr
+
+
+def with_harness(name: str, *argv: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a real harness folder's run_eval, as far as it comes without its image."""
+    harness = Path(__file__).parents[3] / "harnesses" / name
+    endpoint = ("--model_url", "http://127.0.0.1:9/v1", "--model_id", "m")
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *argv, *endpoint, "--output_dir", str(folder)],
         env=environment(EVALDOCK_HARNESS_DIR=str(harness)),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 2
-    assert 'needs log-probabilities, and endpoint type "chat" cannot give them' in ended.stderr
-    assert "completions_logprob" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -180,16 +184,6 @@ def test_ls_and_describe_speak_of_this_images_tasks() -> None:
 
 
 def test_a_task_that_runs_model_code_alone_needs_consent(tmp_path: Path) -> None:
-    harness = Path(__file__).parents[3] / "harnesses" / "human-eval"
-    argv = [sys.executable, "-c", CODE, "--eval_type", "humaneval", "--model_url", "http://127.0.0.1:9/v1"]
-    argv += ["--model_id", "m", "--output_dir", str(tmp_path)]
-    ended = subprocess.run(
-        argv,
-        env=environment(EVALDOCK_HARNESS_DIR=str(harness)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = with_harness("human-eval", "--eval_type", "humaneval", folder=tmp_path)
     assert ended.returncode == 2
     assert "--allow_code_execution" in ended.stderr
