@@ -182,6 +182,6 @@ def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
     if not value:
         raise UsageError(
             f"the variable {name} is not set, and api_key_name names it",
-            next_step=f"export {name}=…, and pass it into the container: docker run -e {name} …",
+            next_step=f"export {name}=… (into a container of your own: docker run -e {name})",
         )
     return value

@@ -106,10 +106,14 @@ class Plan:
     document: Mapping[str, Any]
 
     @property
+    def units(self) -> tuple[Unit, ...]:
+        """Every container of the run."""
+        servers = (self.server.unit, self.server.probe) if self.server else ()
+        return (*servers, *(unit for evaluation in self.evaluations for unit in evaluation.units))
+
+    @property
     def images(self) -> dict[str, ImagePin]:
-        units = [unit for evaluation in self.evaluations for unit in evaluation.units]
-        servers = [self.server.unit, self.server.probe] if self.server else []
-        return {unit.image.name: unit.image for unit in (*servers, *units)}
+        return {unit.image.name: unit.image for unit in self.units}
 
     def as_json(self) -> str:
         """Return the plan as text, for --dry_run and golden tests."""

@@ -19,7 +19,7 @@ from evaldock.plan import Plan
 from evaldock.registry import ImagePin, Registry, load_registry, resolve
 from evaldock.supply.host import running_engine
 from evaldock.supply.load import load_image
-from evaldock.supply.lock import ImagesLock, LockedImage, read_lock
+from evaldock.supply.lock import LockedImage, read_lock
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.files import write_yaml
@@ -57,11 +57,10 @@ def make_plan(
     *,
     run_id: str,
     registry: Registry | None = None,
-    lock: ImagesLock | None = None,
 ) -> Plan:
     """Resolve the images and compile the document; raises UsageError, NotBuiltError or PinError."""
     registry = registry or load_registry()
-    built = {name: pin_of(image) for name, image in (lock or read_lock()).images.items()}
+    built = {name: pin_of(image) for name, image in read_lock().images.items()}
     names = needed_images(document, registry)
     pins = {name: resolve(name, registry, built, local_platform()) for name in names}
     around = Surroundings(
@@ -75,9 +74,7 @@ def make_plan(
 
 def refuse_missing_inputs(plan: Plan) -> None:
     """Raise UsageError for a path that the document names and that does not exist."""
-    units = [unit for evaluation in plan.evaluations for unit in evaluation.units]
-    servers = [plan.server.unit] if plan.server else []
-    for mount in (mount for unit in (*servers, *units) for mount in unit.mounts):
+    for mount in (mount for unit in plan.units for mount in unit.mounts):
         inside = Path(mount.source).is_relative_to(plan.run_dir)
         if not inside and not Path(mount.source).exists():
             raise UsageError(f"{mount.source} does not exist", next_step="check the path in the document")

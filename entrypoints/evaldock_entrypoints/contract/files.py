@@ -44,12 +44,6 @@ def write_jsonl_zst(path: Path, lines: Iterable[str]) -> None:
     write_bytes(path, zstandard.ZstdCompressor(level=6).compress(content))
 
 
-def read_jsonl_zst(path: Path) -> list[dict[str, Any]]:
-    """Read what write_jsonl_zst wrote."""
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        return [json.loads(line) for line in reader.read().splitlines() if line]
-
-
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

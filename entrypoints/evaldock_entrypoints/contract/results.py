@@ -6,11 +6,24 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evaldock_entrypoints.contract.errors import EvaldockError
+
 SCHEMA = "evaldock/results/v1"
 # error.kind in results.yml, by exit code
 ERROR_KINDS = {2: "usage", 3: "endpoint", 4: "harness", 7: "infra", 75: "interrupted"}
 Status = Literal["complete", "incomplete", "failed", "interrupted"]
 Scalar = str | int | float | bool | None
+
+
+def error_record(error: EvaldockError) -> dict[str, Scalar]:
+    """Return the `error` block of results.yml."""
+    return {
+        "kind": ERROR_KINDS.get(error.exit_code, "infra"),
+        "exit_code": int(error.exit_code),
+        "message": error.message,
+        "where": error.where,
+        "next": error.next_step,
+    }
 
 
 class SampleError(BaseModel):

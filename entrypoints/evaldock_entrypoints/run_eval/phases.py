@@ -169,13 +169,10 @@ def _ended(returncode: int) -> str:
 
 def oom_kills() -> int:
     """Return how many processes of this container the kernel killed for memory (cgroup v1 or v2)."""
-    for path, key in (
-        (Path("/sys/fs/cgroup/memory.events"), "oom_kill"),
-        (Path("/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"),
-    ):
+    for name in ("memory.events", "memory/memory.oom_control"):
         try:
-            counts = dict(line.split() for line in path.read_text().splitlines())
-            return int(counts.get(key, 0))
+            lines = (Path("/sys/fs/cgroup") / name).read_text().splitlines()
+            return int(dict(line.split() for line in lines).get("oom_kill", 0))
         except (OSError, ValueError):
             continue
     return 0

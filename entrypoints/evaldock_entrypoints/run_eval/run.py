@@ -4,7 +4,6 @@ import datetime
 import importlib.util
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -84,7 +83,7 @@ def _run_phases(
     echo: Callable[[str], None],
 ) -> ExitCode:
     deadline = time.monotonic() + options.time_limit_s
-    runner = PhaseRunner(job=job, api_key=key, deadline=deadline, echo=echo, interrupted=threading.Event())
+    runner = PhaseRunner(job=job, api_key=key, deadline=deadline, echo=echo)
     state.write(job.output_dir)
     for phase in phases:
         if phase.name in state.finished_phases:

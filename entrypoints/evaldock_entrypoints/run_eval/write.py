@@ -8,7 +8,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
-from evaldock_entrypoints.contract.results import ERROR_KINDS, SCHEMA, Outcome, Sample, Status
+from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status, error_record
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.prove import Proof, as_results
@@ -47,13 +47,7 @@ def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: 
     status: Status = "interrupted" if error.exit_code == error.exit_code.INTERRUPTED else "failed"
     tree = _head(job, status)
     tree["results"] = {"tasks": {}, "groups": {}}
-    tree["error"] = {
-        "kind": ERROR_KINDS.get(error.exit_code, "harness"),
-        "exit_code": int(error.exit_code),
-        "message": error.message,
-        "where": error.where,
-        "next": error.next_step,
-    }
+    tree["error"] = error_record(error)
     tree["provenance"] = _provenance(job, None, started_at, ended_at)
     write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
 

@@ -1,6 +1,6 @@
 """Finds and reads run folders: <output.dir>/<run_id>/ with run.yaml and one folder per task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ _SHOWN_CANDIDATES = 10
 
 def list_runs(output_dir: Path) -> list[RunRecord]:
     """Return the runs of an output folder, the last started or resumed first; empty if there is none."""
-    return [read_run(folder) for folder in _run_folders(output_dir)]
+    return list(iterate_runs(output_dir))
+
+
+def iterate_runs(output_dir: Path) -> Iterator[RunRecord]:
+    """Yield the runs of an output folder in the same order, each read when it is asked for."""
+    return (read_run(folder) for folder in _run_folders(output_dir))
 
 
 def find_run(output_dir: Path, prefix: str) -> RunRecord:

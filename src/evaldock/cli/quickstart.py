@@ -35,9 +35,10 @@ def quickstart(output_dir: Path, keep_engine: bool, overrides: tuple[str, ...]) 
     model = fetch_model(MODEL)
     settings = [f"deployment.model_path={model}", f"output.dir={output_dir}", *overrides]
     document, tree = validated(read_documents([document_path], settings), Path.cwd())
+    registry = load_registry()
     with running_engine(report=_say, keep=keep_engine) as host:
-        build_images(needed_images(document, load_registry()), report=_say)
-        code = carry_out(make_plan(document, tree, run_id=new_run_id()))
+        build_images(needed_images(document, registry), report=_say)
+        code = carry_out(make_plan(document, tree, run_id=new_run_id(), registry=registry))
     if not keep_engine and host == own_daemon().docker_host:
         _say("done; `evaldock quickstart --keep-engine` leaves the engine up for `evaldock run`")
     return code

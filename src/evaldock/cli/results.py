@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evaldock.analysis.records import RunRecord
-from evaldock.analysis.runs import find_run, list_runs, read_run
+from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.summary import summary_tree
 from evaldock.analysis.table import markdown_table
 from evaldock.untrusted_files import AbsentFileError, iterate_zst_lines
@@ -39,7 +39,7 @@ def results(
 def _path(run_id: str | None, output_dir: Path) -> Path:
     if run_id:
         return find_run(output_dir, run_id).path
-    newest = next(iter(list_runs(output_dir)), None)
+    newest = next(iterate_runs(output_dir), None)
     if newest is None:
         raise UsageError(
             f"there is no run in {output_dir}", next_step="evaldock run eval.yaml, or --output-dir"

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from evaldock.analysis.runs import find_run, read_run
+from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.table import markdown_table
 from evaldock.cli.show import events_for
 from evaldock.document import find_config, read_documents, validated, with_limit
@@ -77,9 +77,7 @@ def carry_out(plan: Plan, *, as_json: bool = False) -> int:
 
 def _name_unfinished(document: Document, tree: dict[str, Any]) -> None:
     """Say when an unfinished run of the same document exists."""
-    from evaldock.analysis.runs import list_runs
-
-    for record in list_runs(Path(document.output.dir)):
+    for record in iterate_runs(Path(document.output.dir)):
         if record.document == tree and any(task.status != "complete" for task in record.tasks):
             click.echo(
                 f"evaldock: run {record.run_id} of this document is unfinished; "

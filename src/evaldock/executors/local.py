@@ -1,7 +1,6 @@
 """Carries a plan out on this machine: network, server, readiness, tasks one after another."""
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from evaldock_entrypoints.contract.errors import (
     UsageError,
 )
 from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.probe import key_value
 
 _POLL_S = 0.25
 _HIGHEST_CODE = max(ExitCode)
@@ -84,9 +84,9 @@ class LocalExecutor:
         try:
             for evaluation in self.plan.evaluations:
                 (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
-                for mount in (mount for unit in evaluation.units for mount in unit.mounts):
-                    if not mount.read_only:
-                        Path(mount.source).mkdir(parents=True, exist_ok=True)
+            for mount in (mount for unit in self.plan.units for mount in unit.mounts):
+                if not mount.read_only:
+                    Path(mount.source).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
                 f"cannot create {root}: {error.strerror}",
@@ -96,8 +96,8 @@ class LocalExecutor:
         write_yaml(root / "run.yaml", dict(self.plan.document))
 
     def _network(self, stack: contextlib.ExitStack) -> str | None:
-        kinds = {unit.network for evaluation in self.plan.evaluations for unit in evaluation.units}
-        if self.plan.server or "run" in kinds:
+        kinds = {unit.network for unit in self.plan.units}
+        if "run" in kinds:
             return stack.enter_context(self.engine.network(internal=True))
         return stack.enter_context(self.engine.network(internal=False)) if "outside" in kinds else None
 
@@ -194,16 +194,9 @@ class LocalExecutor:
         return read_end(folder, evaluation, error.exit_code)
 
     def _create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
-        secrets = {name: self._secret(name) for name in unit.secret_names}
+        values = {name: key_value(name, self.environ) for name in unit.secret_names}
+        secrets = {name: value for name, value in values.items() if value is not None}
         return self.engine.create(unit, user=self.plan.user, network=network, alias=alias, secrets=secrets)
-
-    def _secret(self, name: str) -> str:
-        value = self.environ.get(name)
-        if not value:
-            raise UsageError(
-                f"the variable {name} is not set, and api_key_name names it", next_step=f"export {name}=…"
-            )
-        return value
 
     def _stop_if_interrupted(self, running: Running) -> None:
         if not self.interruption.requested.is_set():
@@ -246,10 +239,3 @@ def _how(end: Exit, unit: Unit) -> str:
 
 def _indented(lines: tuple[str, ...]) -> str:
     return "\n".join(f"    {one_line(line)}" for line in lines)
-
-
-def run_plan(
-    plan: Plan, engine: DockerEngine, events: Events, *, environ: Mapping[str, str] | None = None
-) -> list[TaskEnd]:
-    """Carry the plan out; see LocalExecutor.run."""
-    return LocalExecutor(plan=plan, engine=engine, events=events, environ=environ or os.environ).run()

@@ -8,7 +8,7 @@ from evaldock.plan import Evaluation
 from evaldock.untrusted_files import UnreadableFileError, read_yaml
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
 from evaldock_entrypoints.contract.files import write_yaml
-from evaldock_entrypoints.contract.results import ERROR_KINDS, SCHEMA
+from evaldock_entrypoints.contract.results import SCHEMA, error_record
 
 _SEVERITY = (
     ExitCode.INTERRUPTED,
@@ -59,13 +59,7 @@ def write_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) ->
         "status": "failed",
         "config": {"type": evaluation.task, "harness": evaluation.harness},
         "results": {"tasks": {}, "groups": {}},
-        "error": {
-            "kind": ERROR_KINDS.get(error.exit_code, "infra"),
-            "exit_code": int(error.exit_code),
-            "message": error.message,
-            "where": error.where,
-            "next": error.next_step,
-        },
+        "error": error_record(error),
     }
     write_yaml(folder / "results.yml", tree, header=f"# {SCHEMA}, written by evaldock run\n")
 

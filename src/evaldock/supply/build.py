@@ -68,10 +68,9 @@ def build_images(
     Raises UsageError for an unknown name or a base without a digest, ExecutionError when a build fails.
     """
     root = root or checkout_root()
-    if all(image.locked for image in survey(names, base=base, root=root)):
-        return {
-            image.recipe.name: image.locked for image in survey(names, base=base, root=root) if image.locked
-        }
+    wanted = survey(names, base=base, root=root)
+    if all(image.locked for image in wanted):
+        return {image.recipe.name: image.locked for image in wanted if image.locked}
     ensure_packages(BUILD_PACKAGES, report=report)
     steps = Steps(log_path=cache_home() / "logs" / time.strftime("build-%Y%m%dT%H%M%S.log"), report=report)
     with one_build_at_a_time(), build_secrets(read_index_settings(), apt := read_apt_settings()) as secrets:

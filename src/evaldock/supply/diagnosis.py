@@ -5,7 +5,7 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,12 +83,18 @@ def limits() -> Finding:
 
 def engine_packages() -> Finding:
     """What a dockerd of our own is made of."""
-    missing = missing_packages(ENGINE_PACKAGES)
+    fix = "apt-get install --no-install-recommends {} (evaldock does so itself as root)"
+    return _packages("own engine: packages", ENGINE_PACKAGES, fix)
+
+
+def _packages(what: str, packages: Sequence[str], fix: str) -> Finding:
+    """Return whether all are installed; {} in fix stands for those that are not."""
+    missing = " ".join(missing_packages(packages))
     return Finding(
-        what="own engine: packages",
+        what=what,
         ok=not missing,
-        found=f"missing: {' '.join(missing)}" if missing else "all there",
-        fix=f"apt-get install --no-install-recommends {' '.join(missing)} (evaldock does so itself as root)",
+        found=f"missing: {missing}" if missing else "all there",
+        fix=fix.format(missing),
         needed=False,
     )
 
@@ -143,14 +149,7 @@ def gpus() -> Finding:
 
 def build_tools() -> Finding:
     """What `evaldock build` needs."""
-    missing = missing_packages(BUILD_PACKAGES)
-    return Finding(
-        what="build tools",
-        ok=not missing,
-        found=f"missing: {' '.join(missing)}" if missing else "all there",
-        fix=f"apt-get install {' '.join(missing)}",
-        needed=False,
-    )
+    return _packages("build tools", BUILD_PACKAGES, "apt-get install {}")
 
 
 def disk() -> Finding:

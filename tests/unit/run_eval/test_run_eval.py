@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
-from evaldock_entrypoints.contract.files import read_jsonl_zst
+from evaldock.untrusted_files import iterate_zst_lines
 
 TOY = Path(__file__).parents[2] / "fixtures" / "toy-harness"
 CODE = "from evaldock_entrypoints.run_eval.cli import main; main()"
@@ -60,7 +60,7 @@ def test_a_complete_run_writes_results_samples_and_metrics(tmp_path: Path, endpo
     assert (tree["schema"], tree["status"]) == ("evaldock/results/v1", "complete")
     score = tree["results"]["tasks"]["sums"]["metrics"]["acc"]["scores"]["acc"]
     assert (score["value"], score["n"]) == (0.75, 20)
-    samples = read_jsonl_zst(tmp_path / "samples.jsonl.zst")
+    samples = [json.loads(line) for line in iterate_zst_lines(tmp_path / "samples.jsonl.zst")]
     assert sum(sample["correct"] for sample in samples) == 15
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["samples"] == 20
 
