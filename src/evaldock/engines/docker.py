@@ -5,17 +5,17 @@ import os
 import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import docker
 import docker.errors
 import docker.types
 import requests
-from docker.models.containers import Container
+from docker.models.containers import Container as SdkContainer
 
+from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.plan import Limits, Unit, UnitNetwork
 from evaldock_entrypoints.contract.document import Gpus
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
@@ -25,29 +25,19 @@ OWNER_LABEL = "io.evaldock.owner"
 _UNROUTABLE_DNS = (
     "192.0.2.1"  # TEST-NET-1: the engine's resolver must not carry names out of a sealed network
 )
-_STOP_GRACE_S = 15
 _API_TIMEOUT_S = 120
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a container ended."""
+class Container:
+    """A container; a context manager that starts and removes it, whatever happens."""
 
-    code: int
-    out_of_memory: bool
-    last_lines: tuple[str, ...]
-
-
-class Running:
-    """A started container; a context manager that removes it, whatever happens."""
-
-    def __init__(self, container: Container, unit: Unit) -> None:
+    def __init__(self, container: SdkContainer, unit: Unit) -> None:
         self.unit = unit
         self.ended = threading.Event()
         self._container = container
         self._waiter = threading.Thread(target=self._wait, daemon=True)
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         try:
             self._container.start()
         except BaseException as error:
@@ -61,7 +51,7 @@ class Running:
     def __exit__(self, *_: object) -> None:
         self._remove()
 
-    def stop(self, grace_s: int = _STOP_GRACE_S) -> None:
+    def stop(self, grace_s: int = STOP_GRACE_S) -> None:
         """Send TERM, then KILL after grace_s."""
         with contextlib.suppress(docker.errors.APIError, requests.RequestException):
             self._container.stop(timeout=grace_s)
@@ -102,6 +92,8 @@ class Running:
 class DockerEngine:
     """A connection to a Docker daemon on behalf of one run; a context manager."""
 
+    isolates = True
+
     def __init__(self, host: str | None, run_id: str) -> None:
         self._run_id = run_id
         try:
@@ -118,7 +110,7 @@ class DockerEngine:
                 next_step="start one (evaldock doctor says how), or point DOCKER_HOST at it",
             ) from error
 
-    def __enter__(self) -> "DockerEngine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -160,7 +152,7 @@ class DockerEngine:
 
     def create(
         self, unit: Unit, *, user: str, network: str | None, alias: str | None, secrets: Mapping[str, str]
-    ) -> Running:
+    ) -> Container:
         """Create the unit's container, not yet started; raises ExecutionError or PinError."""
         try:
             container = self._client.containers.create(
@@ -184,7 +176,7 @@ class DockerEngine:
             )
         except docker.errors.APIError as error:
             raise _start_error(unit, error) from error
-        return Running(container, unit)
+        return Container(container, unit)
 
     def _verified(self, unit: Unit) -> str:
         """Return the reference to run by, after comparing the engine's image with the pin."""

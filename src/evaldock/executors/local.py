@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from evaldock.engines.docker import DockerEngine, Exit, Running
+from evaldock.engines.engine import Engine, Exit, Running
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
 from evaldock.plan import SERVER_ALIAS, Evaluation, Plan, Server, Unit
 from evaldock.visible_text import one_line
@@ -61,7 +61,7 @@ class LocalExecutor:
     """Runs one plan on one engine. environ is where secrets are read from."""
 
     plan: Plan
-    engine: DockerEngine
+    engine: Engine
     events: Events
     environ: Mapping[str, str]
     interruption: Interruption = field(default_factory=Interruption)

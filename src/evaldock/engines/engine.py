@@ -1,0 +1,75 @@
+"""What an engine gives an executor: networks, and units that run, end and are gone."""
+
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from evaldock.plan import Unit
+
+STOP_GRACE_S = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a unit ended. code: its exit status, 128 + n for signal n."""
+
+    code: int
+    out_of_memory: bool
+    last_lines: tuple[str, ...]
+
+
+class Running(Protocol):
+    """One unit, started by `with` and removed at its end, whatever happens."""
+
+    @property
+    def unit(self) -> Unit: ...
+
+    @property
+    def ended(self) -> threading.Event: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def stop(self, grace_s: int = STOP_GRACE_S) -> None:
+        """Send TERM, then KILL after grace_s."""
+
+    def exit(self) -> Exit:
+        """Return how the ended unit ended."""
+
+    def last_lines(self, count: int = 20) -> tuple[str, ...]:
+        """Return the last lines of the unit's output."""
+
+    def save_log(self, path: Path) -> None:
+        """Write the unit's whole output to a file."""
+
+
+class Engine(Protocol):
+    """Runs units on behalf of one run; a context manager."""
+
+    @property
+    def isolates(self) -> bool:
+        """Whether units are kept from each other, from the network and from this machine."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def sweep(self) -> list[str]:
+        """Remove what runs on this host left behind whose process is gone; return the names."""
+
+    def network(self, *, internal: bool) -> AbstractContextManager[str]:
+        """Make the run's network, yield its name, remove it."""
+
+    def create(
+        self, unit: Unit, *, user: str, network: str | None, alias: str | None, secrets: Mapping[str, str]
+    ) -> Running:
+        """Create the unit, not yet started; raises ExecutionError or PinError."""
