@@ -62,6 +62,7 @@ class _Compiler:
             run_id=self.around.run_id,
             run_dir=self.around.run_dir,
             user=self.around.user,
+            engine=self.document.execution.engine,
             sealed=server is not None,
             server=server,
             adapter=None,

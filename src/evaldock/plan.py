@@ -13,6 +13,7 @@ SERVER_ALIAS = "server"
 # run: the run's internal network; host: the host's own; outside: a bridge with a way out; none: loopback only
 UnitNetwork = Literal["run", "host", "outside", "none"]
 Role = Literal["server", "probe", "evaluation", "scoring"]
+EngineName = Literal["auto", "docker", "podman", "host"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,7 @@ class Plan:
     run_id: str
     run_dir: str
     user: str  # uid:gid
+    engine: EngineName
     sealed: bool  # the harness reaches the server and nothing else
     server: Server | None
     adapter: Adapter | None

@@ -12,13 +12,11 @@ from typing import Any
 from evaldock.analysis.report import write_report
 from evaldock.analysis.summary import write_summary
 from evaldock.compiler import Surroundings, compile_plan, needed_images
-from evaldock.engines.docker import DockerEngine
+from evaldock.engines.select import engine_for
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
 from evaldock.plan import Plan
 from evaldock.registry import ImagePin, Registry, load_registry, resolve
-from evaldock.supply.host import running_engine
-from evaldock.supply.load import load_image
 from evaldock.supply.lock import LockedImage, read_lock
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import UsageError
@@ -83,18 +81,12 @@ def refuse_missing_inputs(plan: Plan) -> None:
 def execute(plan: Plan, events: Events) -> list[TaskEnd]:
     """Carry the plan out on this machine and write summary and report; raises EvaldockError."""
     refuse_missing_inputs(plan)
-    lock = read_lock()
-    with running_engine(report=events.step) as host:
-        for name, pin in plan.images.items():
-            if pin.origin == "built here":
-                load_image(lock.images[name], host)
-        with DockerEngine(host, plan.run_id) as engine:
-            executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ)
-            try:
-                ends = executor.run()
-            finally:
-                write_records(plan)
-    return ends
+    with engine_for(plan, events.step) as engine:
+        executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ)
+        try:
+            return executor.run()
+        finally:
+            write_records(plan)
 
 
 def write_records(plan: Plan) -> None:
