@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from evaldock.engines.docker import OWNER_LABEL, is_orphan, owner
+from evaldock.engines.ownership import OWNER_LABEL, is_orphan, owner
 from evaldock.supply.build import build_images
 from evaldock.supply.host import running_engine
 from evaldock.supply.load import load_image

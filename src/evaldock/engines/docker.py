@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,12 +15,11 @@ import requests
 from docker.models.containers import Container as SdkContainer
 
 from evaldock.engines.engine import STOP_GRACE_S, Exit
+from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.plan import Limits, Unit, UnitNetwork
 from evaldock_entrypoints.contract.document import Gpus
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
 
-LABEL = "io.evaldock.run"
-OWNER_LABEL = "io.evaldock.owner"
 _UNROUTABLE_DNS = (
     "192.0.2.1"  # TEST-NET-1: the engine's resolver must not carry names out of a sealed network
 )
@@ -142,7 +140,7 @@ class DockerEngine:
             driver="bridge",
             internal=internal,
             options=options,
-            labels=self._labels(),
+            labels=labels_of(self._run_id),
             check_duplicate=True,
         )
         try:
@@ -160,7 +158,7 @@ class DockerEngine:
                 command=list(unit.argv),
                 name=f"evaldock-{self._run_id}-{unit.name}",
                 environment={**unit.settings, **secrets},
-                labels=self._labels(),
+                labels=labels_of(self._run_id),
                 user=user,
                 network=network,
                 networking_config=self._aliases(network, alias),
@@ -201,9 +199,6 @@ class DockerEngine:
         if network is None or alias is None:
             return None
         return {network: self._client.api.create_endpoint_config(aliases=[alias])}
-
-    def _labels(self) -> dict[str, str]:
-        return {LABEL: self._run_id, OWNER_LABEL: owner()}
 
 
 def device_requests(gpus: Gpus) -> list[docker.types.DeviceRequest]:
@@ -263,29 +258,3 @@ def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
     if "could not select device driver" in explanation:
         step = "install the NVIDIA Container Toolkit on this host, or run with --gpus none"
     return ExecutionError(f"the {unit.role} container does not start: {explanation}", next_step=step)
-
-
-def owner() -> str:
-    """Return an identity of this process that no later process shares: host, boot, pid, start time."""
-    return ":".join((platform.node(), _boot_id(), str(os.getpid()), _start_ticks(os.getpid()) or ""))
-
-
-def is_orphan(labels: Mapping[str, str]) -> bool:
-    """Tell whether the labelled object's owner ran on this host and is gone."""
-    parts: Sequence[str] = labels.get(OWNER_LABEL, "").split(":")
-    if len(parts) != 4 or parts[0] != platform.node():
-        return False
-    _, boot, pid, ticks = parts
-    return boot != _boot_id() or _start_ticks(int(pid)) != ticks
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-
-
-def _start_ticks(pid: int) -> str | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), counted after the command name

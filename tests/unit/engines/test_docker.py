@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from evaldock.engines.docker import OWNER_LABEL, device_requests, is_orphan, owner
+from evaldock.engines.docker import device_requests
 from evaldock_entrypoints.contract.document import Gpus
 
 
@@ -27,12 +27,3 @@ def test_gpus_become_the_requests_that_an_engine_understands(
     (one,) = made
     assert one | request_ == one
     assert one["Capabilities"] == [["gpu"]]
-
-
-def test_only_objects_of_dead_processes_of_this_host_are_orphans() -> None:
-    host, boot, _, ticks = owner().split(":")
-    assert not is_orphan({OWNER_LABEL: owner()})
-    assert is_orphan({OWNER_LABEL: f"{host}:{boot}:4194304:{ticks}"})
-    assert is_orphan({OWNER_LABEL: f"{host}:another-boot:1:1"})
-    assert not is_orphan({OWNER_LABEL: "another-host:boot:1:1"})
-    assert not is_orphan({})
