@@ -149,7 +149,7 @@ class _Compiler:
             argv=self._run_eval(asked, phases, sandboxed=sandboxed),
             network=self._network() if networked else "none",
             settings={
-                "EVALDOCK_IMAGE_DIGEST": pin.digest,
+                "EVALDOCK_IMAGE_DIGEST": pin.digest or "",
                 "EVALDOCK_IMAGE_ID": pin.image_id or "",
                 "EVALDOCK_IMAGE_ORIGIN": pin.origin,
             },
@@ -255,8 +255,6 @@ def needed_images(document: Document, registry: Registry) -> list[str]:
     deployment = document.deployment
     if deployment.image:
         raise NotBuiltError("deployment.image", where=f"deployment.image: {deployment.image}")
-    if deployment.type != "none" and deployment.type not in registry.backends:
-        raise NotBuiltError(f"the backend {deployment.type}", where=f"deployment.type: {deployment.type}")
     servers = [] if deployment.type == "none" else [deployment.type]
     return list(dict.fromkeys([*servers, *harnesses]))
 

@@ -1,14 +1,15 @@
 """registry.yaml: the catalogue of images, and how a name becomes a pinned image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evaldock_entrypoints.contract.errors import PinError, UsageError
+from evaldock_entrypoints.contract.document import DeploymentType
+from evaldock_entrypoints.contract.errors import NotBuiltError, PinError, UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
 from evaldock_entrypoints.contract.loading import nearest
 
@@ -78,17 +79,23 @@ class Registry(BaseModel):
         raise UsageError(f'no harness has the task "{name}"', next_step=nearest(name, known))
 
 
+Origin = Literal["built here", "registry", "unpinned", "missing"]
+
+NO_SUCH_BACKEND = "no image of this backend is built yet in this version"
+
+
 class ImagePin(BaseModel):
-    """An image by what pins it."""
+    """An image by what pins it. Only a plan that is not carried out may hold a missing one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    version: str
+    version: str | None  # None: not known before the image is at hand
     reference: str  # for people
-    digest: str  # of the manifest
+    digest: str | None  # of the manifest
     image_id: str | None  # of the configuration; what an engine knows it by
-    origin: Literal["built here", "registry"]
+    origin: Origin
+    reason: str | None = None  # why it is missing
 
 
 def registry_path() -> Path:
@@ -108,21 +115,36 @@ def load_registry(path: Path | None = None) -> Registry:
 
 
 def resolve(name: str, registry: Registry, built: Mapping[str, ImagePin], platform: str) -> ImagePin:
-    """Return the pin of an image: built here first, else published; raises PinError if there is neither."""
+    """Return the pin of an image: built here first, else published, else missing.
+
+    Raises UsageError for a name that is neither an image of the catalogue nor a backend of the contract.
+    """
     if name in built:
         return built[name]
     entry = registry.harnesses.get(name) or registry.backends.get(name)
-    if entry is None:
-        raise UsageError(
-            f'no image is called "{name}"',
-            next_step=nearest(name, {**registry.harnesses, **registry.backends}),
-        )
+    if entry is not None:
+        return _published(name, entry, platform)
+    if name in get_args(DeploymentType):
+        return _missing(name, None, name, NO_SUCH_BACKEND)
+    raise UsageError(
+        f'no image is called "{name}"', next_step=nearest(name, {**registry.harnesses, **registry.backends})
+    )
+
+
+def refuse_missing(pins: Iterable[ImagePin]) -> None:
+    """Raise NotBuiltError or PinError for images that nothing can run."""
+    for pin in pins:
+        if pin.reason == NO_SUCH_BACKEND:
+            raise NotBuiltError(f"an image of the backend {pin.name}", where=f"deployment.type: {pin.name}")
+        if pin.origin == "missing":
+            raise PinError(f'the image "{pin.name}" is {pin.reason}', next_step=f"evaldock build {pin.name}")
+
+
+def _published(name: str, entry: _Entry, platform: str) -> ImagePin:
     digest = entry.digests.get(platform)
     if digest is None:
-        raise PinError(
-            f'the image "{name}" is neither built on this machine nor published for {platform}',
-            next_step=f"evaldock build {name}",
-        )
+        reason = f"neither built on this machine nor published for {platform}"
+        return _missing(name, entry.version, f"{entry.repository}:{entry.version}", reason)
     return ImagePin(
         name=name,
         version=entry.version,
@@ -130,4 +152,16 @@ def resolve(name: str, registry: Registry, built: Mapping[str, ImagePin], platfo
         digest=digest,
         image_id=None,
         origin="registry",
+    )
+
+
+def _missing(name: str, version: str | None, reference: str, reason: str) -> ImagePin:
+    return ImagePin(
+        name=name,
+        version=version,
+        reference=reference,
+        digest=None,
+        image_id=None,
+        origin="missing",
+        reason=reason,
     )

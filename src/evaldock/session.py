@@ -16,7 +16,7 @@ from evaldock.engines.select import engine_for
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
 from evaldock.plan import Plan
-from evaldock.registry import ImagePin, Registry, load_registry, resolve
+from evaldock.registry import ImagePin, Registry, load_registry, refuse_missing, resolve
 from evaldock.supply.lock import LockedImage, read_lock
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import UsageError
@@ -80,6 +80,7 @@ def refuse_missing_inputs(plan: Plan) -> None:
 
 def execute(plan: Plan, events: Events) -> list[TaskEnd]:
     """Carry the plan out on this machine and write summary and report; raises EvaldockError."""
+    refuse_missing(plan.images.values())
     refuse_missing_inputs(plan)
     with engine_for(plan, events.step) as engine:
         executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ)

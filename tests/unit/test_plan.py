@@ -134,7 +134,6 @@ def test_what_a_document_gets_wrong_is_refused(
         {"export": ["junit"]},
         {"execution": {"network": "sealed"}},
         {"execution": {"network": "open"}, "deployment": {"type": "llamacpp", "model_path": "m"}},
-        {"deployment": {"type": "vllm", "model_path": "m"}},
         {"deployment": {"type": "llamacpp", "model_path": "m", "image": "mine"}},
         {"target": {"api_endpoint": {"url": "http://h/v1", "model_id": "m", "adapter_config": {}}}},
     ],

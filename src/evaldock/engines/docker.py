@@ -187,7 +187,7 @@ class DockerEngine:
                 f'the engine has no image "{pin.name}" ({reference})', next_step=f"evaldock build {pin.name}"
             ) from error
         digests = [digest.partition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
-        if image.id != pin.image_id and pin.digest not in digests:
+        if pin.digest is not None and image.id != pin.image_id and pin.digest not in digests:
             raise PinError(
                 f'the image "{pin.name}" is not the one that is pinned',
                 where=f"pinned {pin.digest}, the engine has {image.id} ({', '.join(digests) or 'no digest'})",

@@ -54,7 +54,10 @@ def test_an_image_that_is_not_built_is_named_with_its_command(run: Path) -> None
     document(
         run, "evaluation: {tasks: [gsm8k]}\ntarget: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n"
     )
-    assert_refused(evaldock("run", "eval.yaml", cwd=run), ExitCode.PIN, "evaldock build lm-eval")
+    ended = evaldock("run", "eval.yaml", cwd=run)
+    assert ended.code == ExitCode.PIN
+    assert ended.err.splitlines()[-1] == "  next: evaldock build lm-eval"
+    assert evaldock("run", "eval.yaml", "--dry_run", cwd=run).code == 0
 
 
 def test_an_engine_that_does_not_answer_is_an_execution_error(run: Path) -> None:
