@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,16 @@ class Ended:
         return json.loads(self.out)
 
 
-def evaldock(*argv: str, cwd: Path, env: Mapping[str, str] | None = None, timeout_s: float = 900) -> Ended:
-    """Run one command in cwd."""
+def evaldock(
+    *argv: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = 900,
+    under: Sequence[str] = (),
+) -> Ended:
+    """Run one command in cwd; `under` is a command that runs the command after it."""
     done = subprocess.run(
-        [sys.executable, "-c", "from evaldock.cli.main import main; main()", *argv],
+        [*under, sys.executable, "-c", "from evaldock.cli.main import main; main()", *argv],
         cwd=cwd,
         env=os.environ | (env or {}),
         capture_output=True,
