@@ -3,12 +3,28 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 import zstandard
+
+SCHEMA_FOLDER = ".schema"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaFile:
+    """A JSON Schema that stands in .schema/ beside what it describes, so that a copied folder is whole."""
+
+    name: str
+    tree: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """The schema's place, relative to the file that it describes."""
+        return f"{SCHEMA_FOLDER}/{self.name}.json"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -32,10 +48,30 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def write_yaml(path: Path, value: Any, header: str = "") -> None:
-    """Write YAML in the given key order, below an optional comment header."""
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
-    write_bytes(path, (header + text).encode())
+def write_yaml(path: Path, value: Any, header: str = "", schema: SchemaFile | None = None) -> None:
+    """Write YAML in the given key order, below an optional comment header.
+
+    With a schema, that stands beside the file, and the first line tells editors so.
+    """
+    text = header + yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    if schema is not None:
+        _write_schema(path.parent / schema.path, schema)
+        text = schema_comment(schema.path) + text
+    write_bytes(path, text.encode())
+
+
+def schema_comment(path: str) -> str:
+    """Return the line by which editors find the schema of a YAML file; the path is relative to the file."""
+    return f"# yaml-language-server: $schema={path}\n"
+
+
+def _write_schema(path: Path, schema: SchemaFile) -> None:
+    content = (json.dumps(schema.tree, separators=(",", ":")) + "\n").encode()
+    if path.parent.is_symlink():  # a container may write here: nobody leads our writes elsewhere
+        path.parent.unlink()
+    path.parent.mkdir(exist_ok=True)
+    if path.is_symlink() or not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
 
 
 def write_jsonl_zst(path: Path, lines: Iterable[str]) -> None:

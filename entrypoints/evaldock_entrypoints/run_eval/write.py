@@ -9,6 +9,7 @@ from typing import Any
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status, error_record
+from evaldock_entrypoints.contract.results_schema import results_schema_file
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.prove import Proof, as_results
@@ -39,7 +40,7 @@ def write_results(job: Job, outcome: Outcome, proof: Proof, *, started_at: str, 
     tree["provenance"] = _provenance(job, outcome, started_at, ended_at)
     if job.task.note or outcome.notes:
         tree["notes"] = [*outcome.notes, *([job.task.note] if job.task.note else [])]
-    write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
+    _write(job, tree)
 
 
 def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: str) -> None:
@@ -49,7 +50,12 @@ def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: 
     tree["results"] = {"tasks": {}, "groups": {}}
     tree["error"] = error_record(error)
     tree["provenance"] = _provenance(job, None, started_at, ended_at)
-    write_yaml(job.output_dir / RESULTS_FILE, tree, header=f"# {SCHEMA}, written by run_eval\n")
+    _write(job, tree)
+
+
+def _write(job: Job, tree: dict[str, Any]) -> None:
+    header = f"# {SCHEMA}, written by run_eval\n"
+    write_yaml(job.output_dir / RESULTS_FILE, tree, header=header, schema=results_schema_file())
 
 
 def _head(job: Job, status: Status) -> dict[str, Any]:

@@ -1,12 +1,24 @@
 """The `evaldock` command: imports a command's module when it is used, turns errors into exit codes."""
 
 import importlib
+import os
 import sys
 import traceback
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, internal_error
+from evaldock.cli.usage import PROGRAM, began, did_you_mean, usage_error
+from evaldock_entrypoints.contract.errors import (
+    EvaldockError,
+    ExitCode,
+    InterruptedRunError,
+    UsageError,
+    internal_error,
+)
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # command → (module, one line of help). A module is imported only when its command is used.
 COMMANDS = {
@@ -19,10 +31,12 @@ COMMANDS = {
     "doctor": ("doctor", "Say what this machine lacks, and the command that mends it."),
     "build": ("build", "Build images from this checkout."),
     "clean": ("clean", "Remove what killed runs left behind; stop our own engine."),
+    "schema": ("schema", "Print the JSON Schema of a file."),
+    "completion": ("completion", "Print a shell's completion script."),
 }
 UNBUILT = """
     status logs kill rm info exchanges report compare gate rescore replay diff verify lock push pull mirror
-    bundle data model deploy query conformance render schema export new
+    bundle data model deploy query conformance render export new
 """
 
 
@@ -41,6 +55,23 @@ class _Commands(click.Group):
             return _unbuilt(cmd_name)
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            step = did_you_mean(args[0], COMMANDS) or "evaldock --help lists the commands"
+            raise UsageError(f'no command "{args[0]}"', where=began(args), next_step=step)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete the names of commands without importing them."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -51,46 +82,73 @@ class _Commands(click.Group):
 def _unbuilt(name: str) -> click.Command:
     @click.command(name, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
     def refuse() -> None:
-        raise click.UsageError(f"`evaldock {name}` is not built yet in this version")
+        raise UsageError(
+            f"`evaldock {name}` is not built yet in this version",
+            where=f"{PROGRAM} {name}",
+            next_step="evaldock --help lists what is",
+        )
 
     return refuse
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="evaldock")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def evaldock(context: click.Context, /, debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show tracebacks; also behind a command.")
+def evaldock(debug: bool) -> None:
     """Evaluate language models: every harness and serving backend is a pinned container image.
+
+    Results go to standard output, all else to standard error. `evaldock COMMAND --help` shows examples.
 
     \b
     evaldock quickstart
     evaldock run eval.yaml -o evaluation.tasks='["arc_easy"]'
     evaldock results
     """
-    context.obj = {"debug": debug}
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
     try:
-        code = evaldock.main(arguments, prog_name="evaldock", standalone_mode=False)
+        code = evaldock.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(int(code or 0))
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(int(ExitCode.USAGE))
+    except click.ClickException as error:
+        _end(usage_error(error, arguments), debug=debug)
+    except BrokenPipeError:
+        _end_without_reader()
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(int(ExitCode.INTERRUPTED))
+        _end(_interrupted(arguments), debug=False)
     except EvaldockError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        click.echo(error.render(), err=True)
-        sys.exit(int(error.exit_code))
+        _end(error, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
-        if "--debug" in arguments:
-            traceback.print_exc()
-        click.echo(internal_error(error).render(), err=True)
-        sys.exit(int(ExitCode.INTERNAL))
+        _end(internal_error(error), debug=debug)
+
+
+def _interrupted(arguments: list[str]) -> EvaldockError:
+    return InterruptedRunError("interrupted", where=began(arguments), next_step="type it again to go on")
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take --debug off the command line, wherever it stands before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [word for word in arguments[:end] if word != "--debug"]
+    return [*options, *arguments[end:]], len(options) != end
+
+
+def _end(error: EvaldockError, *, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    click.echo(error.render(), err=True)
+    sys.exit(int(error.exit_code))
+
+
+def _end_without_reader() -> NoReturn:
+    """End quietly after `evaldock … | head`; the interpreter must not fail at its own last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(int(ExitCode.INTERRUPTED))

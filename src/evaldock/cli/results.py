@@ -11,12 +11,13 @@ from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.summary import summary_tree
 from evaldock.analysis.table import markdown_table
+from evaldock.cli.completion import run_ids
 from evaldock.untrusted_files import AbsentFileError, iterate_zst_lines
 from evaldock_entrypoints.contract.errors import UsageError
 
 
 @click.command()
-@click.argument("run_id", required=False)
+@click.argument("run_id", required=False, shell_complete=run_ids)
 @click.option("--output-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 @click.option("--samples", is_flag=True, help="Print the samples as JSON lines.")
@@ -25,7 +26,13 @@ from evaldock_entrypoints.contract.errors import UsageError
 def results(
     run_id: str | None, output_dir: Path, as_json: bool, samples: bool, failed: bool, truncated: bool
 ) -> None:
-    """Show the results of the run whose id begins with RUN_ID (default: the newest)."""
+    """Show the results of the run whose id begins with RUN_ID (default: the newest).
+
+    \b
+    evaldock results
+    evaldock results 20260131T --json
+    evaldock results 20260131T --samples --failed | head -3
+    """
     path = _path(run_id, output_dir)
     if samples:
         _print_samples(read_run(path), failed=failed, truncated=truncated)

@@ -11,6 +11,7 @@ from typing import Protocol
 from evaldock.engines.engine import Engine, Exit, Running
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
 from evaldock.plan import SERVER_ALIAS, Evaluation, Plan, Server, Unit
+from evaldock.schema import schema_file
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
@@ -93,7 +94,7 @@ class LocalExecutor:
                 where="output.dir",
                 next_step="name a writable folder",
             ) from error
-        write_yaml(root / "run.yaml", dict(self.plan.document))
+        write_yaml(root / "run.yaml", dict(self.plan.document), schema=schema_file("document"))
 
     def _network(self, stack: contextlib.ExitStack) -> str | None:
         kinds = {unit.network for unit in self.plan.units}

@@ -9,6 +9,7 @@ from evaldock.untrusted_files import UnreadableFileError, read_yaml
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA, error_record
+from evaldock_entrypoints.contract.results_schema import results_schema_file
 
 _SEVERITY = (
     ExitCode.INTERRUPTED,
@@ -61,7 +62,8 @@ def write_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) ->
         "results": {"tasks": {}, "groups": {}},
         "error": error_record(error),
     }
-    write_yaml(folder / "results.yml", tree, header=f"# {SCHEMA}, written by evaldock run\n")
+    header = f"# {SCHEMA}, written by evaldock run\n"
+    write_yaml(folder / "results.yml", tree, header=header, schema=results_schema_file())
 
 
 def worst(ends: list[TaskEnd]) -> ExitCode:
