@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,35 +15,41 @@ import requests
 from docker.models.containers import Container as SdkContainer
 
 from evaldock.engines.engine import STOP_GRACE_S, Exit
+from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
+from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
 from evaldock.plan import Limits, Unit, UnitNetwork
-from evaldock_entrypoints.contract.document import Gpus
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
+from evaldock_entrypoints.contract.fields import Gpus
 
 _UNROUTABLE_DNS = (
     "192.0.2.1"  # TEST-NET-1: the engine's resolver must not carry names out of a sealed network
 )
 _API_TIMEOUT_S = 120
+_LOCAL_URL = "http+docker://localhost"  # how the SDK writes a Unix socket
 
 
 class Container:
     """A container; a context manager that starts and removes it, whatever happens."""
 
-    def __init__(self, container: SdkContainer, unit: Unit) -> None:
+    def __init__(self, container: SdkContainer, unit: Unit, *, is_local: bool) -> None:
         self.unit = unit
         self.ended = threading.Event()
+        self.gpus: tuple[str, ...] = ()
+        self._is_local = is_local
         self._container = container
         self._waiter = threading.Thread(target=self._wait, daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self._container.start()
+            self._waiter.start()
+            self.gpus = counted_gpus(self.unit, self._ask, is_local=self._is_local)
         except BaseException as error:
             self._remove()
             if isinstance(error, docker.errors.APIError):
                 raise _start_error(self.unit, error) from error
             raise
-        self._waiter.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,6 +76,25 @@ class Container:
         """Write the container's whole output to a file."""
         with contextlib.suppress(docker.errors.APIError):
             path.write_bytes(self._container.logs())
+
+    def _ask(self, argv: Sequence[str]) -> Answer | None:
+        return within(ANSWER_TIMEOUT_S, lambda: self._answer(argv))
+
+    def _answer(self, argv: Sequence[str]) -> Answer | None:
+        try:
+            code, output = self._container.exec_run(list(argv))
+            assert isinstance(output, bytes)
+            answer = Answer(code=int(code or 0), output=output.decode(errors="replace"))
+        except (docker.errors.APIError, requests.RequestException):
+            answer = Answer(code=min(NOT_THERE), output="")  # how newer engines say that it is not there
+        return answer if self._is_running() else None
+
+    def _is_running(self) -> bool:
+        try:
+            self._container.reload()
+        except docker.errors.NotFound:
+            return False
+        return bool(self._container.status == "running")
 
     def _wait(self) -> None:
         while not self.ended.is_set():
@@ -101,6 +126,7 @@ class DockerEngine:
                 else docker.from_env(timeout=_API_TIMEOUT_S)
             )
             self._client.ping()
+            self._is_podman = is_podman(self._client.version().get("Components") or ())
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise ExecutionError(
                 f"no Docker engine answers: {error}",
@@ -132,6 +158,8 @@ class DockerEngine:
     @contextlib.contextmanager
     def network(self, *, internal: bool) -> Iterator[str]:
         """Make the run's network, yield its name, remove it."""
+        if internal and self._is_podman:
+            refuse_sealing()
         name = f"evaldock-{self._run_id}-{'run' if internal else 'out'}"
         # An internal bridge still has the host on it, and through it every port that the host listens on.
         options = {"com.docker.network.bridge.inhibit_ipv4": "true"} if internal else {}
@@ -152,6 +180,8 @@ class DockerEngine:
         self, unit: Unit, *, user: str, network: str | None, alias: str | None, secrets: Mapping[str, str]
     ) -> Container:
         """Create the unit's container, not yet started; raises ExecutionError or PinError."""
+        if self._is_podman:
+            refuse_ignored(unit)
         try:
             container = self._client.containers.create(
                 image=self._verified(unit),
@@ -174,7 +204,7 @@ class DockerEngine:
             )
         except docker.errors.APIError as error:
             raise _start_error(unit, error) from error
-        return Container(container, unit)
+        return Container(container, unit, is_local=self._client.api.base_url == _LOCAL_URL)
 
     def _verified(self, unit: Unit) -> str:
         """Return the reference to run by, after comparing the engine's image with the pin."""
@@ -254,7 +284,5 @@ def _network_mode(network: UnitNetwork) -> dict[str, Any]:
 
 def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
     explanation = str(error.explanation or error)
-    step = "evaldock doctor names what is missing"
-    if "could not select device driver" in explanation:
-        step = "install the NVIDIA Container Toolkit on this host, or run with --gpus none"
+    step = gpu_step(explanation, unit.gpus) or "evaldock doctor names what is missing"
     return ExecutionError(f"the {unit.role} container does not start: {explanation}", next_step=step)

@@ -31,6 +31,10 @@ class Running(Protocol):
     @property
     def ended(self) -> threading.Event: ...
 
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs seen inside after the start; empty: none asked for, or ended before it could be asked."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
