@@ -66,7 +66,7 @@ def answers(docker_host: str) -> bool:
         return _socket_answers(docker_host.removeprefix("unix://"))
     client = docker.APIClient(base_url=docker_host, version="1.41", timeout=_PING_TIMEOUT_S)
     try:
-        return client.get(f"{client.base_url}/_ping").ok
+        return client.get(f"{client.base_url}/_ping", timeout=_PING_TIMEOUT_S).ok
     except (docker.errors.DockerException, requests.RequestException):
         return False
     finally:

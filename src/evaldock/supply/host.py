@@ -71,7 +71,7 @@ def find_engine() -> str | None:
             where=f"DOCKER_HOST={named}",
             next_step="start that engine, or unset DOCKER_HOST to let evaldock find or start one",
         )
-    candidates = [_context_host(), "unix:///var/run/docker.sock", own_daemon().docker_host]
+    candidates = [context_host(), "unix:///var/run/docker.sock", own_daemon().docker_host]
     return next((host for host in candidates if host and answers(host)), None)
 
 
@@ -111,7 +111,7 @@ def nofile_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
-def _context_host() -> str | None:
+def context_host() -> str | None:
     """Return the address of the current docker context; the default context has none of its own."""
     try:
         context = ContextAPI.get_current_context()

@@ -1,0 +1,1 @@
+"""What `evaldock doctor` looks at, one small module per subject."""
