@@ -25,7 +25,11 @@ _OFFLINE = {
     "TRANSFORMERS_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
+_PASSED_ON = (
+    *("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES"),
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"),
+)
+_HARNESS = "/opt/harness/"  # the harness's environment, wherever it stands
 
 
 def template_values(job: Job) -> dict[str, Any]:
@@ -54,7 +58,13 @@ def home_dir(job: Job) -> Path:
 
 def phase_argv(job: Job, phase: Phase) -> list[str]:
     """Return the exact command of a phase."""
-    return [str(part) for part in render(phase.argv, template_values(job))]
+    return [_located(str(part)) for part in render(phase.argv, template_values(job))]
+
+
+def _located(part: str) -> str:
+    """Return a program's path, outside an image that of the folder which stands in for /opt/harness."""
+    folder = os.environ.get("EVALDOCK_HARNESS_PREFIX")
+    return f"{folder}/{part.removeprefix(_HARNESS)}" if folder and part.startswith(_HARNESS) else part
 
 
 @dataclass(kw_only=True)

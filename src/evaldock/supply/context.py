@@ -19,7 +19,7 @@ def staged(files: Mapping[str, Path]) -> Iterator[Path]:
     """Copy the files into a temporary context folder for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix="evaldock-context-") as folder:
         (Path(folder) / "data").mkdir(mode=0o755)  # a harness without data.py still has the folder copied
-        _copy(files, Path(folder))
+        copy_files(files, Path(folder))
         yield Path(folder)
 
 
@@ -30,12 +30,13 @@ def staged_tools(root: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             complete = Path(temporary) / "tools"
-            _copy(tool_files(root) | {"uv": Path(uv.find_uv_bin())}, complete)
+            copy_files(tool_files(root) | {"uv": Path(uv.find_uv_bin())}, complete)
             complete.rename(folder)
     return folder
 
 
-def _copy(files: Mapping[str, Path], folder: Path) -> None:
+def copy_files(files: Mapping[str, Path], folder: Path) -> None:
+    """Copy files into a folder under their names, with fixed modes and times."""
     for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

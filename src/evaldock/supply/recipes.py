@@ -78,7 +78,7 @@ def input_hashes(recipes: list[Recipe], tools_hash: str) -> dict[str, str]:
         inputs = {
             "args": dict(recipe.build_args),
             "epoch": SOURCE_DATE_EPOCH,
-            "files": {path: _file_hash(file) for path, file in recipe.files.items()},
+            "files": file_hashes(recipe.files),
             "labels": dict(recipe.labels),
             "parents": {parent: hashes[parent] for parent in recipe.parents},
             # The base is built without our tools, so a new uv does not bootstrap it again.
@@ -92,10 +92,13 @@ def input_hashes(recipes: list[Recipe], tools_hash: str) -> dict[str, str]:
 
 def tools_hash(root: Path) -> str:
     """Return the hash of what builds mount: uv's version and our scripts."""
-    inputs = {path: _file_hash(file) for path, file in tool_files(root).items()} | {
-        "uv": installed_version("uv")
-    }
+    inputs = file_hashes(tool_files(root)) | {"uv": installed_version("uv")}
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def file_hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the hash of each file's content and mode, by name."""
+    return {name: _file_hash(file) for name, file in files.items()}
 
 
 def tool_files(root: Path) -> dict[str, Path]:

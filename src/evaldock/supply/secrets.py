@@ -36,20 +36,38 @@ def build_secrets(index: IndexSettings, apt: AptSettings) -> Iterator[BuildSecre
     """Write the secrets into a private temporary folder for as long as the block runs."""
     slots = _Slots()
     contents = {
-        "uv.toml": _uv_toml(index, slots.url),
-        "pip.conf": _pip_conf(index, slots.url),
+        **_index_files(index, slots.url, "/run/secrets"),
         "apt.conf": _apt_conf(apt),
         "apt.list": apt.sources,
         "apt.auth": apt.auth,
+    }
+    with tempfile.TemporaryDirectory(prefix="evaldock-secrets-") as folder:
+        yield BuildSecrets(files=_written(contents, Path(folder)), volumes=slots.volumes)
+
+
+@contextmanager
+def local_secrets(index: IndexSettings) -> Iterator[Path]:
+    """Write what build scripts read about package indexes into a private folder, to run them right here."""
+    with tempfile.TemporaryDirectory(prefix="evaldock-secrets-") as folder:
+        _written(_index_files(index, str, folder), Path(folder))
+        yield Path(folder)
+
+
+def _index_files(index: IndexSettings, seen_as: Callable[[str], str], folder: str) -> dict[str, str]:
+    return {
+        "uv.toml": _uv_toml(index, seen_as),
+        "pip.conf": _pip_conf(index, seen_as, folder),
         "ca.crt": index.ca_file.read_text(encoding="utf-8") if index.ca_file else "",
         "netrc": index.netrc.read_text(encoding="utf-8") if index.netrc else "",
     }
-    with tempfile.TemporaryDirectory(prefix="evaldock-secrets-") as folder:
-        files = {name: Path(folder) / name for name in contents}
-        for name, path in files.items():
-            path.touch(mode=0o600)
-            path.write_text(contents[name], encoding="utf-8")
-        yield BuildSecrets(files=files, volumes=slots.volumes)
+
+
+def _written(contents: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    files = {name: folder / name for name in contents}
+    for name, path in files.items():
+        path.touch(mode=0o600)
+        path.write_text(contents[name], encoding="utf-8")
+    return files
 
 
 def uv_environment(index: IndexSettings, folder: Path) -> dict[str, str]:
@@ -105,14 +123,14 @@ def _uv_toml(index: IndexSettings, seen_as: Callable[[str], str]) -> str:
     return "\n".join([*lines, *(["no-index = true"] if index.no_index else [])]) + "\n"
 
 
-def _pip_conf(index: IndexSettings, seen_as: Callable[[str], str]) -> str:
+def _pip_conf(index: IndexSettings, seen_as: Callable[[str], str], folder: str) -> str:
     """Return the same settings as pip reads them."""
     lists = {
         "extra-index-url": [seen_as(url) for url in index.extra_index_urls],
         "find-links": [seen_as(url) for url in index.find_links],
         "trusted-host": list(index.trusted_hosts),
     }
-    lines = ["[global]", "cert = /run/secrets/ca.crt", f"index-url = {seen_as(index.index_url)}"]
+    lines = ["[global]", f"cert = {folder}/ca.crt", f"index-url = {seen_as(index.index_url)}"]
     lines += [f"{key} = {' '.join(values)}" for key, values in lists.items() if values]
     return "\n".join([*lines, *(["no-index = true"] if index.no_index else [])]) + "\n"
 

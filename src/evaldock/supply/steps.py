@@ -40,6 +40,7 @@ class Steps:
         *,
         env: Mapping[str, str] | None = None,
         stdin: str | None = None,
+        cwd: Path | None = None,
         timeout_s: float = STEP_TIMEOUT_S,
     ) -> None:
         """Run a command, its output in the log; raises ExecutionError with the last lines when it fails."""
@@ -51,6 +52,7 @@ class Steps:
                 done = subprocess.run(
                     argv,
                     env=env,
+                    cwd=cwd,
                     input=stdin,
                     stdout=log,
                     stderr=log,

@@ -1,0 +1,143 @@
+"""Environments on this machine in place of images, from the same locks and files, for `--engine host`."""
+
+import fcntl
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaldock.supply.environment_parts import Part, Workshop, find_python, parts_of
+from evaldock.supply.host import ensure_packages
+from evaldock.supply.index import read_index_settings
+from evaldock.supply.paths import cache_home, checkout_root
+from evaldock.supply.recipes import Cookbook, Recipe
+from evaldock.supply.secrets import local_secrets
+from evaldock.supply.steps import Report, Steps
+from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
+
+_DRAFT = ".draft-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What stands in for one image. folders: a path of the image → the folder that holds the same here."""
+
+    name: str
+    backend: str | None  # of a backend's image: its name
+    input_hash: str  # sha256:… over all that the folders were made from
+    folders: Mapping[str, Path]
+
+
+def environments_home() -> Path:
+    """Return the folder of all environments; a cache, safe to delete while no run uses it."""
+    return cache_home() / "environments"
+
+
+def input_hashes_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the input hash of each image's environment, built or not; raises UsageError or NotBuiltError."""
+    python = find_python()
+    root = _checkout()
+    return {name: _input_hash(parts_of(recipe, root, python)) for name, recipe in _recipes(root, names)}
+
+
+def make_environments(names: Iterable[str], *, report: Report) -> dict[str, Environment]:
+    """Make what is missing of these images' environments and return them by name.
+
+    Raises UsageError without a checkout, compiler or the right Python, NotBuiltError for an image that only
+    containers can run, ExecutionError when a build fails.
+    """
+    python = find_python()
+    root = _checkout()
+    wanted = {name: (recipe, parts_of(recipe, root, python)) for name, recipe in _recipes(root, names)}
+    missing = [part for _, parts in wanted.values() for part in parts if not _folder(part).is_dir()]
+    if missing:
+        _make(missing, root, python, report)
+    return {name: _environment(recipe, parts) for name, (recipe, parts) in wanted.items()}
+
+
+def _recipes(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Recipe]]:
+    cookbook = Cookbook(root=root)
+    known = cookbook.names()
+    for name in names:
+        if name not in known:
+            raise NotBuiltError(f"{name} without an image (engine host)", where="execution.engine: host")
+        yield name, cookbook.recipe(name)
+
+
+def _make(missing: Iterable[Part], root: Path, python: Path, report: Report) -> None:
+    home = environments_home()
+    home.mkdir(parents=True, exist_ok=True)
+    log = cache_home() / "logs" / time.strftime("environments-%Y%m%dT%H%M%S.log")
+    with _one_at_a_time(home), local_secrets(read_index_settings()) as secrets:
+        for stale in home.glob(f"{_DRAFT}*"):  # of a build that was killed: we hold the lock
+            _remove(stale)
+        steps = Steps(log_path=log, report=report)
+        workshop = Workshop(root=root, python=python, steps=steps, secrets=secrets, folder_of=_folder)
+        for part in missing:
+            if not _folder(part).is_dir():  # another process may have made it while we waited
+                _ensure_programs(part, report)
+                _make_part(part, workshop)
+
+
+def _ensure_programs(part: Part, report: Report) -> None:
+    """Install the Debian packages of the programs that a part's build needs and that are absent."""
+    packages = part.missing_packages()
+    if packages:
+        ensure_packages(packages, report=report)
+
+
+def _make_part(part: Part, workshop: Workshop) -> None:
+    """Make a part beside its place and move it there in one step."""
+    beside = tempfile.TemporaryDirectory(prefix=_DRAFT, dir=environments_home(), ignore_cleanup_errors=True)
+    with beside as draft, workshop.steps.step(f"environment {part.name}"):
+        folder = Path(draft) / "part"
+        part.make(workshop, folder)
+        folder.chmod(0o755)
+        folder.rename(_folder(part))
+
+
+def _environment(recipe: Recipe, parts: Iterable[Part]) -> Environment:
+    return Environment(
+        name=recipe.name,
+        backend=recipe.name if recipe.kind == "backend" else None,
+        input_hash=_input_hash(parts),
+        folders={part.target: _folder(part) for part in parts if part.target},
+    )
+
+
+def _folder(part: Part) -> Path:
+    return environments_home() / f"{part.name}-{part.input_hash[:16]}"
+
+
+def _input_hash(parts: Iterable[Part]) -> str:
+    inputs = {part.name: part.input_hash for part in parts}
+    return "sha256:" + hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _checkout() -> Path:
+    try:
+        return checkout_root()
+    except UsageError as error:
+        raise UsageError(
+            "engine host makes its environments from evaldock's source checkout, and this evaldock is "
+            "installed without it",
+            where=error.where,
+            next_step="run evaldock inside a checkout of its repository, or use docker or podman",
+        ) from error
+
+
+def _remove(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as bin_:
+        folder.rename(Path(bin_) / "stale")
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Wait until no other process makes environments in the same cache."""
+    with (home / ".lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
