@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from evaldock.registry import REGISTRY_FILE
+from evaldock.catalogue_file import REGISTRY_FILE
 from evaldock.supply.registry_file import registry_text
 from evaldock_entrypoints.contract.files import write_bytes
 

@@ -1,69 +1,131 @@
-"""registry.yaml: the catalogue of images, and how a name becomes a pinned image."""
+"""registry.yaml: the catalogue of published images, and what a site lays over it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evaldock_entrypoints.contract.document import DeploymentType
-from evaldock_entrypoints.contract.errors import NotBuiltError, PinError, UsageError
+from evaldock.catalogue_file import read_tree, registry_path, site_path
+from evaldock_entrypoints.contract.errors import PinError, UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
-from evaldock_entrypoints.contract.loading import nearest
+from evaldock_entrypoints.contract.validation import nearest
 
-REGISTRY_FILE = "registry.yaml"
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$")]
+Alias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]*$")]
+
+_OURS = ("base", "entrypoints")  # images that stand in no catalogue: the others are built on them
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+
+class Mirror(_Declared):
+    """A rewrite of references: what begins with from_prefix is asked for under to_prefix first."""
+
+    from_prefix: Prefix = Field(alias="from")
+    to_prefix: Prefix = Field(alias="to")
+
+    def rewrite(self, reference: str) -> str | None:
+        """Return the reference at this mirror; None where the prefix is not its own whole components."""
+        start = self.from_prefix.rstrip("/")
+        if not reference.startswith((f"{start}/", f"{start}@", f"{start}:")):
+            return None
+        return self.to_prefix.rstrip("/") + reference[len(start) :]
+
+
+class Published(_Declared):
+    """One platform's image as a release published it."""
+
+    digest: Digest  # of the manifest
+    size_bytes: int | None = None  # compressed, all layers
+    base_digest: Digest | None = None  # of the base image's manifest
+    sbom_digest: Digest | None = None  # no release makes one yet
+
+
+class _Entry(_Declared):
     repository: str
+    aliases: list[Alias] = Field(default_factory=list)
     version: str
     description: str
-    digests: dict[str, str] = Field(default_factory=dict)  # platform → manifest digest, once published
-    lock_sha256: str
-    aliases: list[str] = Field(default_factory=list)
+    lock_sha256: str  # of requirements.lock
+    published: dict[str, Published] = Field(default_factory=dict)  # by platform
 
 
 class HarnessEntry(_Entry):
     """A harness image. `definition` is framework.yml without its command templates."""
 
+    kind: Literal["harness"] = "harness"
     definition: Framework
 
 
 class BackendEntry(_Entry):
     """A serving backend's image."""
 
+    kind: Literal["backend"] = "backend"
     endpoint_types: list[EndpointType]
     formats: list[str]
     gpus: str = "none"
 
 
-class Registry(BaseModel):
+class Site(_Declared):
+    """registry.yaml of a user or site: laid over whichever catalogue is used."""
+
+    mirrors: list[Mirror] = Field(default_factory=list)  # tried before the catalogue's
+    default_harness: dict[str, str] = Field(default_factory=dict)
+    digests: dict[str, dict[str, Digest]] = Field(default_factory=dict)  # image → platform → digest
+
+
+class Registry(_Declared):
     """The whole catalogue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mirrors: list[dict[str, str]] = Field(default_factory=list)
+    mirrors: list[Mirror] = Field(default_factory=list)
     default_harness: dict[str, str] = Field(default_factory=dict)  # task → harness, where several have it
     harnesses: dict[str, HarnessEntry] = Field(default_factory=dict)
     backends: dict[str, BackendEntry] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_mean_one_image(self) -> Self:
+        owners: dict[str, str] = {name: name for name in _OURS}
+        for called, owner in self._called():
+            if called in owners:
+                raise ValueError(f'"{called}" means two images: {owners[called]} and {owner}')
+            owners[called] = owner
+        for name in self.default_harness.values():
+            if name not in self.harnesses:
+                raise ValueError(f'default_harness names "{name}", which is no harness of the catalogue')
+        return self
 
     @cached_property
     def tasks(self) -> list[tuple[str, Task]]:
         """Every (harness, task)."""
         return [(name, task) for name, entry in self.harnesses.items() for task in entry.definition.tasks]
 
+    @cached_property
+    def images(self) -> dict[str, HarnessEntry | BackendEntry]:
+        """Every image by its name."""
+        return {**self.harnesses, **self.backends}
+
+    def image_name(self, called: str) -> str | None:
+        """Return the name of the image that a name, an alias or a vendor's reference means.
+
+        A vendor's reference ends with an alias of several components; host and tag may be there or not.
+        Capitals do not matter. What is named by digest is never an alias.
+        """
+        if "@" in called:
+            return None
+        if (owner := self._owners.get(called.lower())) is not None:
+            return owner
+        parts = without_tag(called.lower()).split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts) - 1))
+        return next((self._owners[end] for end in ends if end in self._owners), None)
+
     def find_task(self, name: str) -> tuple[str, Task]:
         """Return (harness, task) of `task` or `harness.task`; raises UsageError with near matches."""
-        harness, _, bare = name.partition(".")
-        if bare and harness in self.harnesses:
-            task = self.harnesses[harness].definition.task(bare)
-            candidates = [(harness, task)] if task else []
-        else:
-            candidates = [(owner, task) for owner, task in self.tasks if task.name == name]
+        candidates = self._tasks_called(name)
         if len(candidates) > 1:
             candidates = [
                 pair for pair in candidates if pair[0] == self.default_harness.get(name)
@@ -78,90 +140,64 @@ class Registry(BaseModel):
         known = [task.name for _, task in self.tasks] + [f"{owner}.{task.name}" for owner, task in self.tasks]
         raise UsageError(f'no harness has the task "{name}"', next_step=nearest(name, known))
 
+    def over(self, site: Site) -> "Registry":
+        """Return the catalogue with a site's settings over it; raises ValueError for unknown names."""
+        tree = self.model_dump(by_alias=True)
+        for name, digests in site.digests.items():
+            owner = self.image_name(name)
+            if owner is None:
+                raise ValueError(f'digests names "{name}", which is no image of the catalogue')
+            section = tree["harnesses"] if owner in self.harnesses else tree["backends"]
+            section[owner]["published"] |= {key: {"digest": digest} for key, digest in digests.items()}
+        tree["mirrors"] = [mirror.model_dump(by_alias=True) for mirror in site.mirrors] + tree["mirrors"]
+        tree["default_harness"] |= {
+            task: self.image_name(harness) or harness for task, harness in site.default_harness.items()
+        }
+        return Registry.model_validate(tree)
 
-Origin = Literal["built here", "registry", "unpinned", "missing"]
+    @cached_property
+    def _owners(self) -> dict[str, str]:
+        return dict(self._called())
 
-NO_SUCH_BACKEND = "no image of this backend is built yet in this version"
+    def _called(self) -> Iterator[tuple[str, str]]:
+        for section in (self.harnesses, self.backends):
+            for name, entry in section.items():
+                yield from ((called, name) for called in (name, *entry.aliases))
 
-
-class ImagePin(BaseModel):
-    """An image by what pins it. Only a plan that is not carried out may hold a missing one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: str | None  # None: not known before the image is at hand
-    reference: str  # for people
-    digest: str | None  # of the manifest
-    image_id: str | None  # of the configuration; what an engine knows it by
-    origin: Origin
-    reason: str | None = None  # why it is missing
-
-
-def registry_path() -> Path:
-    """Return where the catalogue stands: in the package when installed, else in the checkout."""
-    packaged = Path(__file__).parent / REGISTRY_FILE
-    return packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / REGISTRY_FILE
+    def _tasks_called(self, name: str) -> list[tuple[str, Task]]:
+        prefix, _, bare = name.partition(".")
+        harness = self._owners.get(prefix.lower(), "")
+        if bare and harness in self.harnesses:
+            task = self.harnesses[harness].definition.task(bare)
+            return [(harness, task)] if task else []
+        return [(owner, task) for owner, task in self.tasks if task.name == name]
 
 
-def load_registry(path: Path | None = None) -> Registry:
-    """Read the catalogue; raises PinError if it is missing or malformed."""
-    path = path or registry_path()
+def without_tag(reference: str) -> str:
+    """Return the repository of a reference; a colon before the last slash is a registry's port."""
+    repository = reference.partition("@")[0]
+    head, colon, tag = repository.rpartition(":")
+    return head if colon and "/" not in tag else repository
+
+
+def load_registry(path: Path | None = None, site: Path | None = None) -> Registry:
+    """Read the catalogue and what the site lays over it; raises PinError or UsageError."""
+    path, site = path or registry_path(), site or site_path()
+    registry = _validated(Registry, read_tree(path), path)
+    if not site.is_file():
+        return registry
+    settings = _validated(Site, read_tree(site) or {}, site)
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return Registry.model_validate(yaml.load(path.read_bytes(), Loader=loader))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return registry.over(settings)
+    except ValueError as error:
+        raise PinError(f"the site's settings do not fit the catalogue: {error}", where=str(site)) from error
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(model: type[_Model], tree: Any, path: Path) -> _Model:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
         raise PinError(f"the catalogue cannot be read: {error}", where=str(path)) from error
-
-
-def resolve(name: str, registry: Registry, built: Mapping[str, ImagePin], platform: str) -> ImagePin:
-    """Return the pin of an image: built here first, else published, else missing.
-
-    Raises UsageError for a name that is neither an image of the catalogue nor a backend of the contract.
-    """
-    if name in built:
-        return built[name]
-    entry = registry.harnesses.get(name) or registry.backends.get(name)
-    if entry is not None:
-        return _published(name, entry, platform)
-    if name in get_args(DeploymentType):
-        return _missing(name, None, name, NO_SUCH_BACKEND)
-    raise UsageError(
-        f'no image is called "{name}"', next_step=nearest(name, {**registry.harnesses, **registry.backends})
-    )
-
-
-def refuse_missing(pins: Iterable[ImagePin]) -> None:
-    """Raise NotBuiltError or PinError for images that nothing can run."""
-    for pin in pins:
-        if pin.reason == NO_SUCH_BACKEND:
-            raise NotBuiltError(f"an image of the backend {pin.name}", where=f"deployment.type: {pin.name}")
-        if pin.origin == "missing":
-            raise PinError(f'the image "{pin.name}" is {pin.reason}', next_step=f"evaldock build {pin.name}")
-
-
-def _published(name: str, entry: _Entry, platform: str) -> ImagePin:
-    digest = entry.digests.get(platform)
-    if digest is None:
-        reason = f"neither built on this machine nor published for {platform}"
-        return _missing(name, entry.version, f"{entry.repository}:{entry.version}", reason)
-    return ImagePin(
-        name=name,
-        version=entry.version,
-        reference=f"{entry.repository}@{digest}",
-        digest=digest,
-        image_id=None,
-        origin="registry",
-    )
-
-
-def _missing(name: str, version: str | None, reference: str, reason: str) -> ImagePin:
-    return ImagePin(
-        name=name,
-        version=version,
-        reference=reference,
-        digest=None,
-        image_id=None,
-        origin="missing",
-        reason=reason,
-    )

@@ -14,7 +14,6 @@ from tests.containers.answers import lm_eval_answers
 
 from evaldock.engines.docker import DockerEngine
 from evaldock.plan import SCORING_LIMITS, SERVER_ALIAS, Limits, Unit, UnitNetwork
-from evaldock.session import pin_of
 from evaldock.supply.lock import LockedImage
 from evaldock.testkit.fake_endpoint import running_endpoint
 from evaldock_entrypoints.contract.errors import ExecutionError
@@ -60,7 +59,7 @@ def unit(
     return Unit(
         name="probe",
         role="evaluation",
-        image=pin_of(image),
+        image=image.pin,
         argv=("/usr/bin/python3", "-c", code, *args),
         network=network,
         limits=limits or Limits(),

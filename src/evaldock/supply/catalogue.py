@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
@@ -27,6 +27,29 @@ class Backend(BaseModel):
     formats: list[str]  # of checkpoints it serves
     endpoint_types: list[EndpointType]
     gpus: str = "none"
+
+
+class LabelledTask(BaseModel):
+    """One task in a harness image's label; labels of other versions may say more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    description: str = ""
+    endpoint_types: list[str]
+    capabilities: list[str] = Field(default_factory=list)
+    primary_metric: str | None = None
+    data_licenses: list[str] = Field(default_factory=list)
+
+
+class HarnessLabel(BaseModel):
+    """What the label io.evaldock.harness holds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    version: str
+    tasks: list[LabelledTask]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +85,26 @@ def backend_labels(folder: Path) -> SelfDescription:
 def harness_labels(framework: Framework) -> SelfDescription:
     """Return a harness image's labels; the tasks are readable from a registry without pulling the image."""
     about = framework.framework
-    tasks = [_task(task) for task in framework.tasks]
+    label = HarnessLabel(
+        name=about.name, version=about.version, tasks=[_labelled(task) for task in framework.tasks]
+    )
     return SelfDescription(
         version=about.version,
         description=about.description,
         licenses=about.license,
-        own={HARNESS_LABEL: _json({"name": about.name, "version": about.version, "tasks": tasks})}
-        | _source(about.source),
+        own={HARNESS_LABEL: _json(label.model_dump(mode="json"))} | _source(about.source),
     )
 
 
-def _task(task: Task) -> dict[str, object]:
-    return {
-        "name": task.name,
-        "endpoint_types": list(task.endpoint_types),
-        "capabilities": list(task.capabilities),
-        "primary_metric": task.primary_metric,
-        "data_licenses": sorted({source.license for source in task.data}),
-    }
+def _labelled(task: Task) -> LabelledTask:
+    return LabelledTask(
+        name=task.name,
+        description=task.description,
+        endpoint_types=list(task.endpoint_types),
+        capabilities=list(task.capabilities),
+        primary_metric=task.primary_metric,
+        data_licenses=sorted({source.license for source in task.data}),
+    )
 
 
 def _source(url: str) -> dict[str, str]:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from evaldock.pins import ImagePin
+from evaldock.schema import schema_file
 from evaldock.supply.paths import data_home
 from evaldock_entrypoints.contract.errors import PinError
 from evaldock_entrypoints.contract.files import write_yaml
@@ -48,6 +50,17 @@ class LockedImage(BaseModel):
         """The reference name inside the OCI layout."""
         return f"{self.name}-{self.input_hash.removeprefix('sha256:')[:12]}"
 
+    @property
+    def pin(self) -> ImagePin:
+        return ImagePin(
+            name=self.name,
+            version=self.version,
+            reference=self.reference,
+            digest=self.digest,
+            image_id=self.image_id,
+            origin="built here",
+        )
+
 
 class ImagesLock(BaseModel):
     """The whole file."""
@@ -82,11 +95,16 @@ def read_lock(path: Path | None = None) -> ImagesLock:
         raise _unreadable(path, error) from error
 
 
+def built_pins() -> dict[str, ImagePin]:
+    """Return the pins of the images built on this machine; raises what read_lock raises."""
+    return {name: image.pin for name, image in read_lock().images.items()}
+
+
 def write_lock(lock: ImagesLock, path: Path | None = None) -> None:
     """Replace images.lock in one step."""
     path = path or lock_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_yaml(path, lock.model_dump(mode="json"), header=_HEADER)
+    write_yaml(path, lock.model_dump(mode="json"), header=_HEADER, schema=schema_file("images-lock"))
 
 
 def _unreadable(path: Path, error: Exception) -> PinError:
