@@ -17,7 +17,7 @@ from tests.kit.toy import Silent, toy_plan
 from evaldock.engines.docker import DockerEngine
 from evaldock.engines.ownership import OWNER_LABEL
 from evaldock.plan import Plan, Unit
-from evaldock.session import execute, pin_of
+from evaldock.session import execute
 from evaldock.supply.build import build_images
 from evaldock.supply.dockerd import in_use, own_daemon, stop
 from evaldock.supply.load import load_image
@@ -78,7 +78,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def unit(image: LockedImage, gpus: Gpus, argv: tuple[str, ...] = ("sleep", "30")) -> Unit:
-    return Unit(name="gpu", role="server", image=pin_of(image), argv=argv, network="none", gpus=gpus)
+    return Unit(name="gpu", role="server", image=image.pin, argv=argv, network="none", gpus=gpus)
 
 
 def start(host: str, what: Unit) -> tuple[str, ...]:

@@ -117,8 +117,11 @@ class DockerEngine:
 
     isolates = True
 
-    def __init__(self, host: str | None, run_id: str) -> None:
+    def __init__(
+        self, host: str | None, run_id: str, *, image_ids: Mapping[str, str] | None = None
+    ) -> None:
         self._run_id = run_id
+        self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         try:
             self._client = (
                 docker.DockerClient(base_url=host, timeout=_API_TIMEOUT_S)
@@ -209,7 +212,7 @@ class DockerEngine:
     def _verified(self, unit: Unit) -> str:
         """Return the reference to run by, after comparing the engine's image with the pin."""
         pin = unit.image
-        reference = pin.image_id or pin.reference
+        reference = pin.image_id or self._image_ids.get(pin.reference, pin.reference)
         try:
             image = self._client.images.get(reference)
         except docker.errors.ImageNotFound as error:
