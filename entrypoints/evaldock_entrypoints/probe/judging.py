@@ -24,6 +24,7 @@ class Heard:
 
     probe: Probe
     wanted: EndpointType | None
+    model_was_named: bool
     listing: Listing | EndpointError
     routes: Mapping[EndpointType, Answer | Proof | EndpointError]
     tokenizer: Mapping[str, object | EndpointError]
@@ -94,7 +95,8 @@ def _model(heard: Heard) -> Iterator[Finding]:
     elif isinstance(listing, EndpointError):
         yield note("model", f"not checked, the endpoint does not list its models: {listing.message}")
     elif asked in listing.ids:
-        yield ok("model", f'"{asked}" is listed{_context(listing, asked)}{_other_name(heard)}')
+        only = "" if heard.model_was_named else "; it is the only one, and none was named"
+        yield ok("model", f'"{asked}" is listed{_context(listing, asked)}{only}{_other_name(heard)}')
     elif not listing.ids:
         yield note("model", "not checked, the endpoint lists no models")
     elif any(is_alias(name, asked) for name in listing.ids) and heard.answers:

@@ -17,6 +17,7 @@ from evaldock_entrypoints.probe.judging import Heard, findings, usable_types
 from evaldock_entrypoints.probe.logprobs import Proof, prove_logprobs
 from evaldock_entrypoints.probe.models import Listing, beside_v1, named, read_listing
 from evaldock_entrypoints.probe.questions import QUESTIONS, Answer, ask_embedding, ask_text
+from evaldock_entrypoints.probe.readiness import wait_until_ready
 from evaldock_entrypoints.probe.refusals import BusyError, KeyRefusedError
 
 _PAUSES_S = (0.5, 1.5)
@@ -34,19 +35,37 @@ def survey(probe: Probe, wanted: EndpointType | None, *, limit_s: float) -> Surv
     listing = _caught(partial(read_listing, replace(probe, timeout_s=min(probe.timeout_s, limit_s / 2))))
     if isinstance(listing, NoAnswerError | NeverAnswersError) and not isinstance(listing, TimeUpError):
         return _cut_short(probe, wanted, against("reachable", listing))
-    if not probe.endpoint.model_id:
+    model_was_named = bool(probe.endpoint.model_id)
+    if not model_was_named:
         if isinstance(listing, TimeUpError):
             return _cut_short(probe, wanted, against("reachable", listing))
         if isinstance(listing, KeyRefusedError):
             return _cut_short(probe, wanted, ok("reachable", "answers"), against("key", listing))
         probe = replace(probe, endpoint=replace(probe.endpoint, model_id=only_model(probe, listing)))
-    heard = _ask_all(probe, wanted, listing)
+    heard = _ask_all(probe, wanted, listing, model_was_named=model_was_named)
     return Survey(
         url=probe.endpoint.base_url,
         model_id=probe.endpoint.model_id,
         wanted=wanted,
         findings=findings(heard),
         usable_types=usable_types(heard),
+    )
+
+
+def ready(probe: Probe, wait_s: float) -> Survey:
+    """Wait until the endpoint is ready for its type; raises UsageError or EndpointError."""
+    if not probe.endpoint.model_id:
+        raise UsageError(
+            "no model is named", where="--model_id", next_step="waiting needs one: --model_id MODEL"
+        )
+    wait_until_ready(probe, wait_s)
+    kind = probe.endpoint.type
+    return Survey(
+        url=probe.endpoint.base_url,
+        model_id=probe.endpoint.model_id,
+        wanted=kind,
+        findings=(ok(kind, "answers as it should"),),
+        usable_types=(kind,),
     )
 
 
@@ -73,7 +92,9 @@ def only_model(probe: Probe, listing: Listing | EndpointError) -> str:
     raise UsageError(message, where=probe.endpoint.base_url, next_step=f"--model_id, one of: {step}")
 
 
-def _ask_all(probe: Probe, wanted: EndpointType | None, listing: Listing | EndpointError) -> Heard:
+def _ask_all(
+    probe: Probe, wanted: EndpointType | None, listing: Listing | EndpointError, *, model_was_named: bool
+) -> Heard:
     types: tuple[EndpointType, ...] = (wanted,) if wanted else get_args(EndpointType)
     asked = {kind: started(partial(_caught, partial(_ask_patiently, probe, kind))) for kind in types}
     tokenizer = {
@@ -85,6 +106,7 @@ def _ask_all(probe: Probe, wanted: EndpointType | None, listing: Listing | Endpo
     return Heard(
         probe=probe,
         wanted=wanted,
+        model_was_named=model_was_named,
         listing=listing,
         routes=routes,
         tokenizer={route: future.result() for route, future in tokenizer.items()},

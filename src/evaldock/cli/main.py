@@ -27,7 +27,8 @@ COMMANDS = {
     "resume": ("run", "Go on with an interrupted or incomplete run."),
     "ls": ("ls", "List runs, tasks, images or backends."),
     "results": ("results", "Show a run's results."),
-    "check": ("check", "Probe an endpoint."),
+    "check": ("check", "Say whether an endpoint is reachable, authorised and truthful."),
+    "query": ("query", "Send one prompt to an endpoint."),
     "doctor": ("doctor", "Say what this machine lacks, and the command that mends it."),
     "build": ("build", "Build images from this checkout."),
     "clean": ("clean", "Remove what killed runs left behind; stop our own engine."),
@@ -36,7 +37,7 @@ COMMANDS = {
 }
 UNBUILT = """
     status logs kill rm info exchanges report compare gate rescore replay diff verify lock push pull mirror
-    bundle data model deploy query conformance render export new
+    bundle data model deploy conformance render export new
 """
 
 

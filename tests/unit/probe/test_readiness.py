@@ -188,7 +188,7 @@ def test_no_key_is_taken_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_endpoint_that_comes_up_late_is_waited_for() -> None:
     fault = {"match": {"first_n": 3}, "action": "status", "status": 503}
     with running_endpoint(faults=[fault]) as late:
-        wait_until_ready(probe_of(late.url), 10)
+        wait_until_ready(probe_of(late.url, "chat"), 10)
 
 
 def test_an_endpoint_that_is_not_there_is_refused_at_once_or_after_the_wait() -> None:
