@@ -1,7 +1,7 @@
 """A layer while it is translated: values move from one place to another, with their origins."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evaldock_entrypoints.contract.errors import UsageError
@@ -21,29 +21,59 @@ class Note:
     message: str
 
 
+@dataclass(kw_only=True)
+class Marks:
+    """Where a value was written, and where its parts were."""
+
+    origin: str = ""
+    below: dict[str | int, "Marks"] = field(default_factory=dict)
+
+    def at(self, path: KeyPath) -> "Marks":
+        """Return the marks of a part, made where there are none."""
+        marks = self
+        for key in path:
+            marks = marks.below.setdefault(key, Marks())
+        return marks
+
+    def nearest(self, path: KeyPath) -> str:
+        """Return where the part, or its nearest parent that is known, was written."""
+        marks, origin = self, self.origin
+        for key in path:
+            if key not in marks.below:
+                break
+            marks = marks.below[key]
+            origin = marks.origin or origin
+        return origin
+
+    def flat(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+        """Yield every known origin with its path."""
+        if self.origin:
+            yield path, self.origin
+        for key, marks in self.below.items():
+            yield from marks.flat((*path, key))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """A value with the origins of its parts; () is its own."""
+    """A value that was taken out of a layer, with its marks."""
 
     value: Any
-    origins: Mapping[KeyPath, str]
+    marks: Marks
 
     @property
     def origin(self) -> str:
-        return self.origins[()]
+        return self.marks.origin
 
     def parts(self) -> Iterator[tuple[str, "Branch"]]:
         """Yield the entries of a mapping."""
         for key, value in self.value.items():
-            yield key, self._part(key, value)
-
-    def _part(self, key: str, value: Any) -> "Branch":
-        origins = {path[1:]: where for path, where in self.origins.items() if path[:1] == (key,)}
-        return Branch(value=value, origins={(): self.origin, **origins})
+            marks = self.marks.at((key,))
+            marks.origin = marks.origin or self.origin
+            yield key, Branch(value=value, marks=marks)
 
     def with_value(self, value: Any) -> "Branch":
         """Return another value that stands where this one stood."""
-        return Branch(value=value, origins={(): self.origin})
+        return Branch(value=value, marks=Marks(origin=self.origin))
 
 
 class Draft:
@@ -52,12 +82,14 @@ class Draft:
     def __init__(self, layer: Layer) -> None:
         self.tree: dict[Any, Any] = copied(layer.tree)
         self.notes: list[Note] = []
-        self._origins = dict(layer.origins)
-        self._layer = layer
+        self._name = layer.name
+        self._marks = Marks()
+        for path, origin in layer.origins.items():
+            self._marks.at(path).origin = origin
 
     def layer(self) -> Layer:
         """Return the layer as it is now."""
-        return Layer(tree=self.tree, origins=self._origins, name=self._layer.name)
+        return Layer(tree=self.tree, origins=dict(self._marks.flat()), name=self._name)
 
     def has(self, *path: str | int) -> bool:
         parent = value_at(self.tree, path[:-1])
@@ -82,17 +114,16 @@ class Draft:
     def take(self, *path: str | int) -> Branch:
         """Remove the value at the path and return it; mappings that become empty go too."""
         origin = self.origin(path)
-        parent = value_at(self.tree, path[:-1])
-        value = parent.pop(path[-1])
-        depth = len(path)
-        below = {known: self._origins.pop(known) for known in list(self._origins) if known[:depth] == path}
+        marks = self._marks.at(path[:-1]).below.pop(path[-1], Marks())
+        marks.origin = marks.origin or origin
+        value = value_at(self.tree, path[:-1]).pop(path[-1])
         self._prune(path[:-1])
-        return Branch(value=value, origins={(): origin, **{known[depth:]: at for known, at in below.items()}})
+        return Branch(value=value, marks=marks)
 
     def _prune(self, path: KeyPath) -> None:
         while path and value_at(self.tree, path) == {} and isinstance(value_at(self.tree, path[:-1]), dict):
             del value_at(self.tree, path[:-1])[path[-1]]
-            self._origins.pop(path, None)
+            self._marks.at(path[:-1]).below.pop(path[-1], None)
             path = path[:-1]
 
     def put(self, path: KeyPath, branch: Branch, *, clash: Clash = "refuse") -> None:
@@ -103,7 +134,8 @@ class Draft:
             for key, part in branch.parts():
                 self.put((*path, key), part, clash=clash)
         elif not self.has(*path) or (clash == "replace" and here != branch.value):
-            self._set(parent, path, branch)
+            parent[path[-1]] = branch.value
+            self._marks.at(path[:-1]).below[path[-1]] = branch.marks
         elif clash == "refuse" and here != branch.value:
             raise UsageError(
                 f'"{dotted(path)}" stands there twice, once in its NeMo spelling',
@@ -123,15 +155,9 @@ class Draft:
             node = node[key]
         return node
 
-    def _set(self, parent: Any, path: KeyPath, branch: Branch) -> None:
-        for stale in [known for known in self._origins if known[: len(path)] == path]:
-            del self._origins[stale]
-        parent[path[-1]] = branch.value
-        self._origins.update({(*path, *below): at for below, at in branch.origins.items()})
-
     def origin(self, path: KeyPath) -> str:
         """Return where the value at the path was written."""
-        return self.layer().origin(path)
+        return self._marks.nearest(path) or self._name
 
     def place(self, path: KeyPath) -> str:
         """Return `file:line  dotted.key`, for the second line of an error."""
@@ -145,7 +171,7 @@ class Draft:
         """Tell whether a non-empty mapping stands at the path; raises UsageError for anything but null."""
         value = self.at(*path)
         if value is not None and not isinstance(value, dict):
-            raise UsageError(f"{dotted(path)}: {value!r} is no mapping of keys", where=self.place(path))
+            raise UsageError(f"{dotted(path)} is no mapping of keys", where=self.place(path))
         return bool(value)
 
     def refuse_unknown(self, path: KeyPath, known: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from evaldock_entrypoints.contract.nemo.draft import Branch, Draft
+from evaldock_entrypoints.contract.nemo.draft import Branch, Draft, Marks
 
 _ENDPOINT = ("target", "api_endpoint")
 _ADAPTER = (*_ENDPOINT, "adapter_config")
@@ -45,6 +45,6 @@ def _by_name(draft: Draft, chain: str) -> None:
     steps = draft.at(*path)
     for index, step in enumerate(steps if isinstance(steps, list) else []):
         if isinstance(step, str):
-            origin = draft.layer().origin((*path, index))
+            origin = draft.origin((*path, index))
             steps[index] = {}
-            draft.put((*path, index, "name"), Branch(value=step, origins={(): origin}))
+            draft.put((*path, index, "name"), Branch(value=step, marks=Marks(origin=origin)))

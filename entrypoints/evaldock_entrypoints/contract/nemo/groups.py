@@ -3,7 +3,7 @@
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.nemo.draft import Branch, Draft
+from evaldock_entrypoints.contract.nemo.draft import Branch, Draft, Marks
 
 _OPTIONS = {
     "execution": {
@@ -36,7 +36,7 @@ def groups(draft: Draft) -> None:
         if not isinstance(items.value, list):
             raise UsageError("defaults is no list", where=f"{items.origin}  defaults")
         for index, item in enumerate(items.value):
-            _item(draft, item, items.origins.get((index,), items.origin))
+            _item(draft, item, items.marks.nearest((index,)))
 
 
 def _item(draft: Draft, item: Any, origin: str) -> None:
@@ -49,7 +49,7 @@ def _item(draft: Draft, item: Any, origin: str) -> None:
             continue
         if group not in _OPTIONS:
             raise _other_file(item, origin)
-        _choose(draft, group, Branch(value=option, origins={(): origin}))
+        _choose(draft, group, Branch(value=option, marks=Marks(origin=origin)))
 
 
 def _choose(draft: Draft, group: str, option: Branch) -> None:

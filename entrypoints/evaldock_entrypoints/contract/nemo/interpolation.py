@@ -24,7 +24,7 @@ class Interpolation:
     def value(self, text: str, where: str, depth: int = 0) -> Any:
         """Return the text with its interpolations filled; where one is the whole text, its value."""
         if depth > _MAX_DEPTH:
-            raise UsageError(f'"{text}" leads back to itself', where=where, next_step="write its value")
+            raise UsageError("${…} leads back to itself", where=where, next_step="write its value")
         pieces = _pieces(text, where)
         if len(pieces) == 1 and pieces[0][0]:
             return self._named(self._inner(pieces[0][1], where, depth), where, depth)
@@ -91,4 +91,4 @@ def _end(text: str, at: int, where: str) -> int:
         depth += {"{": 1, "}": -1}.get(text[index], 0)
         if depth == 0:
             return index
-    raise UsageError(f'"{text}": a brace is not closed', where=where)
+    raise UsageError("a brace of ${…} is not closed", where=where, next_step="close it")

@@ -13,6 +13,7 @@ from evaldock_entrypoints.contract.nemo.translation import Translation, is_nemo,
 from evaldock_entrypoints.contract.validation import canonical, nearest
 
 _TASKS = ("evaluation", "tasks")
+_ARGUMENTS = (("deployment", "extra_args"), ("deployment", "command"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,10 @@ def read(layers: Sequence[Layer], environ: Mapping[str, str]) -> Reading:
 
 def _filled(layer: Layer, interpolation: Interpolation) -> Layer:
     draft = Draft(layer)
-    for path, value in list(leaves(draft.tree)):
-        if isinstance(value, str) and "${" in value:
-            value_at(draft.tree, path[:-1])[path[-1]] = interpolation.value(value, draft.place(path))
+    for path, text in list(leaves(draft.tree)):
+        if isinstance(text, str) and "${" in text:
+            value = interpolation.value(text, draft.place(path))
+            value_at(draft.tree, path[:-1])[path[-1]] = str(value) if path[:2] in _ARGUMENTS else value
     return draft.layer()
 
 
@@ -55,13 +57,13 @@ def _refuse_unset(translations: Sequence[Translation], layers: Sequence[Layer]) 
         return
     merged = merge([canonical(layer, Document) for layer in layers])
     for translation in translations:
-        for path in translation.unset:
+        for path, where in translation.unset.items():
             if value_at(merged.tree, _our_names(path)) is None and not _is_replaced(
                 translation, path, merged
             ):
                 raise UsageError(
                     f"{dotted(path)} must be set",
-                    where=translation.layer.origin(path),
+                    where=where,
                     next_step=f"write its value, or add -o {dotted(path)}=VALUE",
                 )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.layers import KeyPath, dotted
-from evaldock_entrypoints.contract.nemo.draft import Branch, Draft, items_of
+from evaldock_entrypoints.contract.nemo.draft import Draft, items_of
 
 NESTED = "nemo_evaluator_config"
 _CONFIG = ("type", "output_dir", "params", "supported_endpoint_types", "required_capabilities")
@@ -44,8 +44,7 @@ def _name_of_type(draft: Draft) -> str | None:
             where=f"{name.origin}  config.type\n  {draft.place(_TASKS)}",
             next_step="keep one of them",
         )
-    origins: dict[KeyPath, str] = dict.fromkeys(((), (0,), (0, "name")), name.origin)
-    draft.put(_TASKS, Branch(value=[{"name": name.value}], origins=origins))
+    draft.put(_TASKS, name.with_value([{"name": name.value}]))
     return str(name.value)
 
 

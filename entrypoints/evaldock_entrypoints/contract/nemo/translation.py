@@ -1,7 +1,7 @@
 """One layer as NeMo writes it, in evaldock's keys."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
@@ -34,7 +34,7 @@ class Translation:
 
     layer: Layer
     notes: tuple[Note, ...] = ()
-    unset: tuple[KeyPath, ...] = ()
+    unset: Mapping[KeyPath, str] = field(default_factory=dict)  # key → where it was left open
 
 
 def is_nemo(tree: dict[Any, Any]) -> bool:
@@ -55,8 +55,9 @@ def translate(layer: Layer) -> Translation:
     draft = Draft(layer)
     for step in _STEPS:
         step(draft)
-    unset = tuple(path for path, value in leaves(draft.tree) if value == MISSING)
-    for path in reversed(unset):
+    open_keys = [path for path, value in leaves(draft.tree) if value == MISSING]
+    unset = {path: draft.origin(path) for path in open_keys}
+    for path in unset:
         _leave_out(draft, path)
     return Translation(layer=draft.layer(), notes=tuple(sorted(draft.notes, key=_line)), unset=unset)
 
