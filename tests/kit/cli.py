@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.kit.schemas import conforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,10 @@ def only_run(cwd: Path) -> Path:
 
 
 def task_results(cwd: Path, task: str) -> dict[str, Any]:
-    """Return results.yml of a task of the one run."""
+    """Return results.yml of a task of the one run; every file of that run conforms to its schema."""
+    run = only_run(cwd)
+    for path in (run / "run.yaml", run / "run.lock.yaml", run / task / "results.yml"):
+        conforms(path)
     tree: dict[str, Any] = yaml.safe_load((only_run(cwd) / task / "results.yml").read_text(encoding="utf-8"))
     return tree
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.kit.schemas import conforms
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock.untrusted_files import iterate_zst_lines
@@ -49,6 +50,7 @@ def run_eval(url: str, folder: Path, *more: str, mode: str = "honest") -> subpro
 
 
 def results(folder: Path) -> dict[str, Any]:
+    assert conforms(folder / "results.yml") == "results.v1.json"
     tree: dict[str, Any] = yaml.safe_load((folder / "results.yml").read_text(encoding="utf-8"))
     return tree
 
