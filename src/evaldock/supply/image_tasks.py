@@ -128,7 +128,7 @@ def _labels_in_registries(pin: ImagePin, registry: Registry) -> Labels:
 
 def _labels_in_registry(reference: str) -> Labels:
     """Read the configuration alone; skopeo checks its digest and uses the caller's own logins."""
-    argv = ["skopeo", "inspect", "--config", *_logins(), f"docker://{reference}"]
+    argv = ["skopeo", *_settings(), "inspect", "--config", *_logins(), f"docker://{reference}"]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except FileNotFoundError as error:
@@ -147,6 +147,12 @@ def _labels_in_registry(reference: str) -> Labels:
         where=str(found),
         next_step=step,
     )
+
+
+def _settings() -> list[str]:
+    """Return the flag for the variable by which buildah and podman take another registries.conf."""
+    path = os.environ.get("CONTAINERS_REGISTRIES_CONF")
+    return [f"--registries-conf={path}"] if path else []
 
 
 def _logins() -> list[str]:
