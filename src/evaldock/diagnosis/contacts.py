@@ -38,9 +38,11 @@ class Target:
 
     @property
     def host(self) -> str:
-        """The host and port, or the local folder."""
-        parts = urlsplit(self.url)
-        return parts.netloc.rpartition("@")[2] or self.url
+        """The host and port, or the local folder; nothing of what is no address."""
+        try:
+            return urlsplit(self.url).netloc.rpartition("@")[2] or self.url
+        except ValueError:
+            return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +68,9 @@ def targets() -> list[Target | Contact]:
 
 def contact(target: Target) -> Contact:
     """Ask for the headers of an address; a local folder is looked for."""
-    if (folder := local_folder(target.url)) is not None:
-        return Contact(target=target, trouble=None if folder.exists() else "folder")
     try:
+        if (folder := local_folder(target.url)) is not None:
+            return Contact(target=target, trouble=None if folder.exists() else "folder")
         started_s = time.time()
         answer = _head(target)
         middle_s = (started_s + time.time()) / 2

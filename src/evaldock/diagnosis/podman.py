@@ -36,6 +36,7 @@ class Host(_Answer):
     network_backend: str = "unknown"
     oci_runtime: OciRuntime = OciRuntime()
     security: Security = Security()
+    service_is_remote: bool = False
 
 
 class Store(_Answer):

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from configparser import Error as ConfigError
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from evaldock.diagnosis import (
     clock,
@@ -20,7 +19,7 @@ from evaldock.diagnosis import (
     reachability,
     secrets,
 )
-from evaldock.diagnosis.facts import Facts, gather
+from evaldock.diagnosis.facts import Facts
 from evaldock.diagnosis.finding import Finding, Section, lack
 from evaldock.diagnosis.parallel import Race
 from evaldock.visible_text import one_line, without_credentials
@@ -40,12 +39,7 @@ _SUBJECTS: dict[str, tuple[Look, ...]] = {
     "secrets": (secrets.findings,),
     "machine": (machine.findings, clock.findings),
 }
-_NEEDED = ("engines", "disk")
-
-
-def diagnose(output: Path, *, offline: bool = False) -> list[Section]:
-    """Return every finding by subject; a subject that cannot be looked at is a finding too."""
-    return examine(gather(output, offline=offline))
+_NEEDED = ("engines", "disk")  # where not being able to look means not being able to run
 
 
 def examine(facts: Facts) -> list[Section]:
@@ -76,10 +70,8 @@ def _look(title: str, look: Look, facts: Facts) -> tuple[Finding, ...]:
     try:
         found.extend(look(facts))
     except (EvaldockError, OSError, ValueError, ConfigError, subprocess.SubprocessError) as error:
-        fix = error.next_step if isinstance(error, EvaldockError) and error.next_step else None
-        found.append(
-            lack(title, f"cannot be looked at: {error}", fix or "mend what is named, then look again")
-        )
+        fix = (isinstance(error, EvaldockError) and error.next_step) or "mend what is named, then look again"
+        found.append(lack(title, f"cannot be looked at: {error}", fix, needed=title in _NEEDED))
     return tuple(found)
 
 
