@@ -1,8 +1,8 @@
 """An NVIDIA container toolkit without NVIDIA: what an engine calls, and what a container then sees.
 
-The hook has the name by which dockerd, where it finds it on its PATH, knows the toolkit and calls it before a
-container starts. Ours makes as many device nodes as are asked for, up to a bound, in the container that is coming
-up, by entering its mount namespace.
+The hook has the name by which dockerd, where it finds it on its PATH, knows the toolkit, and calls it before
+a container starts. Ours makes as many device nodes as are asked for, up to a bound, in the container that is
+coming up, by entering its mount namespace.
 """
 
 import sys

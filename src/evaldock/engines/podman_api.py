@@ -2,16 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 
+import docker
+import requests
+
 from evaldock.gpus import number_of
 from evaldock.plan import Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 
-NAME = "Podman Engine"
+_NAME = "Podman Engine"
+_TIMEOUT_S = 10
 
 
 def is_podman(components: Iterable[Mapping[str, object]]) -> bool:
     """Tell whether the components that an engine's /version lists are podman's."""
-    return any(component.get("Name") == NAME for component in components)
+    return any(component.get("Name") == _NAME for component in components)
+
+
+def is_local_podman(docker_host: str) -> bool:
+    """Tell whether it is this machine's podman that answers at this address."""
+    if not docker_host.startswith("unix://"):
+        return False
+    client = docker.APIClient(base_url=docker_host, timeout=_TIMEOUT_S)
+    try:
+        return is_podman(client.version().get("Components") or ())
+    except (docker.errors.DockerException, requests.RequestException):
+        return False
+    finally:
+        client.close()
 
 
 def refuse_sealing() -> None:

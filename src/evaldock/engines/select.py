@@ -6,14 +6,19 @@ from contextlib import AbstractContextManager, contextmanager
 from evaldock.engines.docker import DockerEngine
 from evaldock.engines.engine import Engine
 from evaldock.engines.host import HostEngine, cautions, refuse_model_code
+from evaldock.engines.podman import PodmanEngine
+from evaldock.engines.podman_api import is_local_podman
+from evaldock.engines.podman_command import find_podman
+from evaldock.engines.podman_images import load_image as load_into_podman
+from evaldock.engines.podman_images import pull_images as pull_into_podman
 from evaldock.plan import EngineName, Plan
 from evaldock.supply.environments import make_environments
-from evaldock.supply.host import running_engine
+from evaldock.supply.host import find_engine, running_engine
 from evaldock.supply.load import load_image
 from evaldock.supply.lock import read_lock
 from evaldock.supply.pull import pull_images
 from evaldock.supply.steps import Report
-from evaldock_entrypoints.contract.errors import NotBuiltError
+from evaldock_entrypoints.contract.errors import ExecutionError, NotBuiltError
 
 
 def engine_for(plan: Plan, report: Report) -> AbstractContextManager[Engine]:
@@ -49,8 +54,40 @@ def _host(plan: Plan, report: Report) -> Iterator[Engine]:
         yield engine
 
 
+@contextmanager
+def _podman(plan: Plan, report: Report) -> Iterator[Engine]:
+    podman = find_podman()
+    if not podman.enforces_limits:
+        report("podman here does not enforce limits of memory and processes: it drops them")
+    lock = read_lock()
+    for name, pin in plan.images.items():
+        if pin.origin == "built here":
+            load_into_podman(lock.images[name], podman)
+    pulled = pull_into_podman(plan.images.values(), podman, report=report)
+    with PodmanEngine(podman, plan.run_id, image_ids=pulled) as engine:
+        yield engine
+
+
+def _auto(plan: Plan, report: Report) -> AbstractContextManager[Engine]:
+    """Docker where one answers, else podman where it works, else a dockerd of our own."""
+    answering = find_engine()
+    wanted = _podman_works() if answering is None else is_local_podman(answering)
+    if wanted:
+        report("using podman: no Docker engine answers")
+    return _podman(plan, report) if wanted else _docker(plan, report)
+
+
+def _podman_works() -> bool:
+    try:
+        find_podman()
+    except ExecutionError:
+        return False
+    return True
+
+
 _OPENERS: Mapping[EngineName, Callable[[Plan, Report], AbstractContextManager[Engine]]] = {
-    "auto": _docker,
+    "auto": _auto,
     "docker": _docker,
+    "podman": _podman,
     "host": _host,
 }

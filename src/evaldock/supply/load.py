@@ -1,6 +1,7 @@
 """Loading a locally built image from the store into a container engine, verified by its image ID."""
 
 import subprocess
+from collections.abc import Sequence
 
 import docker
 
@@ -20,7 +21,9 @@ def load_image(image: LockedImage, docker_host: str) -> str:
     client = docker.DockerClient(base_url=docker_host)
     try:
         if not _holds(client, image.image_id):
-            _copy(image, docker_host)
+            copy_stored(
+                image, f"docker-daemon:{image.reference}", options=[f"--dest-daemon-host={docker_host}"]
+            )
         found = (
             client.images.get(image.reference).id if not _holds(client, image.image_id) else image.image_id
         )
@@ -47,15 +50,15 @@ def _holds(client: docker.DockerClient, image_id: str) -> bool:
     return True
 
 
-def _copy(image: LockedImage, docker_host: str) -> None:
+def copy_stored(image: LockedImage, destination: str, *, options: Sequence[str] = ()) -> None:
+    """Copy an image out of the store; raises PinError when it is damaged there, ExecutionError otherwise."""
     # skopeo checks every blob against its digest on the way.
-    argv = ["skopeo", "copy", "--quiet", f"--dest-daemon-host={docker_host}"]
     with single_view(image_store(), image.digest) as view:
-        argv += [f"oci:{view}", f"docker-daemon:{image.reference}"]
+        argv = ["skopeo", "copy", "--quiet", *options, f"oci:{view}", destination]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_COPY_TIMEOUT_S, check=False)
     if done.returncode == 0:
         return
-    where = f"{image_store()} → {docker_host}"
+    where = f"{image_store()} → {' '.join([*options, destination])}"
     if "digest did not match" in done.stderr.lower():
         raise PinError(
             f"the stored image {image.name} is damaged: {done.stderr.strip()[-500:]}",

@@ -1,7 +1,8 @@
 """Making an engine hold the images of registries: by digest, from the first place that gives them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import docker
 import docker.errors
@@ -31,7 +32,8 @@ def pull_images(
     client = docker.DockerClient(base_url=docker_host, timeout=_SILENCE_S)
     try:
         return {
-            reference: _held(client, pin) or _pulled(client, pin, candidates(pin, registry), report)
+            reference: _held(client, pin)
+            or first_given(pin, candidates(pin, registry), partial(_pull, client, pin), report)
             for reference, pin in wanted.items()
         }
     finally:
@@ -51,7 +53,8 @@ def _held(client: docker.DockerClient, pin: ImagePin) -> str | None:
     return None
 
 
-def _pulled(client: docker.DockerClient, pin: ImagePin, references: Sequence[str], report: Report) -> str:
+def first_given(pin: ImagePin, references: Sequence[str], pull: Callable[[str], str], report: Report) -> str:
+    """Return the image ID from the first reference that can be pulled; raises PinError or ExecutionError."""
     refusals: dict[str, Refusal] = {}
     for pause_s in (0.0, _SECOND_TRY_AFTER_S):
         time.sleep(pause_s)
@@ -60,8 +63,8 @@ def _pulled(client: docker.DockerClient, pin: ImagePin, references: Sequence[str
                 continue
             report(f"pulling {reference}")
             try:
-                return _pull(client, pin, reference)
-            except (docker.errors.DockerException, requests.RequestException) as error:
+                return pull(reference)
+            except (docker.errors.DockerException, requests.RequestException, ExecutionError) as error:
                 refusals[reference] = refusal(reference, str(getattr(error, "explanation", None) or error))
                 report(str(refusals[reference]))
         if all(each.kind != "no answer" for each in refusals.values()):
