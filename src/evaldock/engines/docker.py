@@ -16,10 +16,11 @@ from docker.models.containers import Container as SdkContainer
 
 from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
+from evaldock.engines.image_check import no_image, refuse_other_image
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
 from evaldock.plan import Limits, Unit, UnitNetwork
-from evaldock_entrypoints.contract.errors import ExecutionError, PinError
+from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.contract.fields import Gpus
 
 _UNROUTABLE_DNS = (
@@ -117,9 +118,7 @@ class DockerEngine:
 
     isolates = True
 
-    def __init__(
-        self, host: str | None, run_id: str, *, image_ids: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, host: str | None, run_id: str, *, image_ids: Mapping[str, str] | None = None) -> None:
         self._run_id = run_id
         self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         try:
@@ -196,6 +195,7 @@ class DockerEngine:
                 network=network,
                 networking_config=self._aliases(network, alias),
                 **_network_mode(unit.network),
+                ports=_published(unit),
                 **_hardening(unit.limits),
                 mounts=[
                     docker.types.Mount(
@@ -216,16 +216,8 @@ class DockerEngine:
         try:
             image = self._client.images.get(reference)
         except docker.errors.ImageNotFound as error:
-            raise ExecutionError(
-                f'the engine has no image "{pin.name}" ({reference})', next_step=f"evaldock build {pin.name}"
-            ) from error
-        digests = [digest.partition("@")[2] for digest in image.attrs.get("RepoDigests") or []]
-        if pin.digest is not None and image.id != pin.image_id and pin.digest not in digests:
-            raise PinError(
-                f'the image "{pin.name}" is not the one that is pinned',
-                where=f"pinned {pin.digest}, the engine has {image.id} ({', '.join(digests) or 'no digest'})",
-                next_step=f"evaldock build {pin.name}, or pull it again",
-            )
+            raise no_image(pin, reference) from error
+        refuse_other_image(pin, str(image.id), image.attrs.get("RepoDigests") or [])
         return str(image.id)
 
     def _aliases(self, network: str | None, alias: str | None) -> dict[str, Any] | None:
@@ -285,7 +277,15 @@ def _network_mode(network: UnitNetwork) -> dict[str, Any]:
             return {}
 
 
+def _published(unit: Unit) -> dict[str, tuple[str, int]]:
+    """Return the SDK's port bindings: on the host's loopback address, never on one that others reach."""
+    port = unit.published_port
+    return {} if port is None else {f"{port}/tcp": ("127.0.0.1", port)}
+
+
 def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
     explanation = str(error.explanation or error)
     step = gpu_step(explanation, unit.gpus) or "evaldock doctor names what is missing"
+    if unit.published_port is not None and ("already allocated" in explanation or "in use" in explanation):
+        step = f"port {unit.published_port} is in use: choose another, -o deployment.port=PORT"
     return ExecutionError(f"the {unit.role} container does not start: {explanation}", next_step=step)
