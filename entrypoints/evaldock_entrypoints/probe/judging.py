@@ -11,7 +11,7 @@ from evaldock_entrypoints.probe.findings import Finding, against, note, ok
 from evaldock_entrypoints.probe.logprobs import KNOWN_ANSWER, KNOWN_OTHER, Proof
 from evaldock_entrypoints.probe.models import Listing, UnknownModelError, is_alias, named, unknown_model
 from evaldock_entrypoints.probe.questions import Answer
-from evaldock_entrypoints.probe.refusals import KeyRefusedError
+from evaldock_entrypoints.probe.refusals import KeyRefusedError, NoRouteError
 
 _TOKENIZER_STEP = (
     "for tasks scored by log-probability, give params.extra.tokenizer: the model's tokenizer folder"
@@ -135,6 +135,8 @@ def _route(heard: Heard, kind: EndpointType, *, usable: tuple[EndpointType, ...]
             return note(kind, "not known, for the model is wrong")
     # Without a wanted type, a route that fails is no fault as long as another one works.
     fails = heard.wanted is not None or not usable
+    if isinstance(outcome, NoRouteError) and not fails:
+        return note(kind, outcome.message)
     return against(kind, outcome, fails=fails)
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "ls": ("ls", "List runs, tasks, images or backends."),
     "results": ("results", "Show a run's results."),
     "check": ("check", "Say whether an endpoint is reachable, authorised and truthful."),
+    "deploy": ("deploy", "Serve a model without evaluating."),
     "query": ("query", "Send one prompt to an endpoint."),
     "doctor": ("doctor", "Say what this machine lacks, and the command that mends it."),
     "build": ("build", "Build images from this checkout."),
@@ -37,7 +38,7 @@ COMMANDS = {
 }
 UNBUILT = """
     status logs kill rm info exchanges report compare gate rescore replay diff verify lock push pull mirror
-    bundle data model deploy conformance render export new
+    bundle data model conformance render export new
 """
 
 
@@ -95,7 +96,8 @@ def _unbuilt(name: str) -> click.Command:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="evaldock")
 @click.option("--debug", is_flag=True, help="Show tracebacks; also behind a command.")
-def evaldock(debug: bool) -> None:
+@click.option("--registry", metavar="FILE", help="Another catalogue of images ($EVALDOCK_REGISTRY_FILE).")
+def evaldock(debug: bool, registry: str | None) -> None:
     """Evaluate language models: every harness and serving backend is a pinned container image.
 
     Results go to standard output, all else to standard error. `evaldock COMMAND --help` shows examples.
@@ -105,6 +107,8 @@ def evaldock(debug: bool) -> None:
     evaldock run eval.yaml -o evaluation.tasks='["arc_easy"]'
     evaldock results
     """
+    if registry is not None:
+        os.environ["EVALDOCK_REGISTRY_FILE"] = registry  # read where the catalogue is, much later
 
 
 def main(argv: list[str] | None = None) -> None:

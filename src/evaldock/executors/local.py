@@ -1,31 +1,26 @@
 """Carries a plan out on this machine: network, server, readiness, tasks one after another."""
 
 import contextlib
-import signal
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from evaldock.engines.engine import Engine, Exit, Running
+from evaldock.executors.interruption import Interruption
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
-from evaldock.plan import SERVER_ALIAS, Evaluation, Plan, Server, Unit
-from evaldock.schema import schema_file
+from evaldock.executors.serving import POLL_S, Launcher, how_it_ended, indented, refuse_dead
+from evaldock.plan import Evaluation, Plan, Unit
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
     ExecutionError,
     ExitCode,
     InterruptedRunError,
-    UsageError,
 )
-from evaldock_entrypoints.contract.files import write_yaml
-from evaldock_entrypoints.probe import key_value
 
-_POLL_S = 0.25
 _HIGHEST_CODE = max(ExitCode)
-_SIGNAL_BASE = 128  # a container's code for a signal is this plus its number
 
 
 class Events(Protocol):
@@ -37,104 +32,36 @@ class Events(Protocol):
 
 
 @dataclass(kw_only=True)
-class Interruption:
-    """SIGINT or SIGTERM: the first one drains, the second one ends at once."""
-
-    requested: threading.Event = field(default_factory=threading.Event)
-    at_once: threading.Event = field(default_factory=threading.Event)
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, *_: object) -> None:
-        (self.at_once if self.requested.is_set() else self.requested).set()
-
-
-@dataclass(kw_only=True)
 class LocalExecutor:
     """Runs one plan on one engine. environ is where secrets are read from."""
 
     plan: Plan
     engine: Engine
     events: Events
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     interruption: Interruption = field(default_factory=Interruption)
+
+    @cached_property
+    def _launcher(self) -> Launcher:
+        return Launcher(
+            plan=self.plan,
+            engine=self.engine,
+            step=self.events.step,
+            environ=self.environ,
+            interrupted_step=f"evaldock resume {self.plan.run_id}",
+            interruption=self.interruption,
+        )
 
     def run(self) -> list[TaskEnd]:
         """Return how each task ended; raises ExecutionError when the server fails, InterruptedRunError."""
-        for name in self.engine.sweep():
-            self.events.step(f"removed {name}, left behind by a run that was killed")
-        self._prepare_folders()
+        self._launcher.sweep()
         if not any(self._is_pending(evaluation) for evaluation in self.plan.evaluations):
             return [self._evaluate(evaluation, None, None) for evaluation in self.plan.evaluations]
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.interruption.listening())
-            network = self._network(stack)
-            server = self._start_server(stack, network) if self.plan.server else None
+            network = stack.enter_context(self._launcher.network())
+            server = stack.enter_context(self._launcher.serving(network)) if self.plan.server else None
             return [self._evaluate(evaluation, network, server) for evaluation in self.plan.evaluations]
-
-    def _prepare_folders(self) -> None:
-        root = Path(self.plan.run_dir)
-        try:
-            for evaluation in self.plan.evaluations:
-                (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
-            for mount in (mount for unit in self.plan.units for mount in unit.mounts):
-                if not mount.read_only:
-                    Path(mount.source).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"cannot create {root}: {error.strerror}",
-                where="output.dir",
-                next_step="name a writable folder",
-            ) from error
-        write_yaml(root / "run.yaml", dict(self.plan.document), schema=schema_file("document"))
-
-    def _network(self, stack: contextlib.ExitStack) -> str | None:
-        kinds = {unit.network for unit in self.plan.units}
-        if "run" in kinds:
-            return stack.enter_context(self.engine.network(internal=True))
-        return stack.enter_context(self.engine.network(internal=False)) if "outside" in kinds else None
-
-    def _start_server(self, stack: contextlib.ExitStack, network: str | None) -> Running:
-        assert self.plan.server is not None
-        server = stack.enter_context(self._create(self.plan.server.unit, network, SERVER_ALIAS))
-        stack.callback(server.save_log, Path(self.plan.run_dir) / "server.log")
-        stack.callback(server.stop)
-        self.events.step("waiting for the server")
-        self._wait_for_server(self.plan.server, server, network)
-        self.events.step("the server is ready: its log-probabilities of a known sentence are right")
-        return server
-
-    def _wait_for_server(self, declared: Server, server: Running, network: str | None) -> None:
-        with self._create(declared.probe, network) as probe:
-            while not probe.ended.wait(_POLL_S):
-                self._refuse_dead_server(server)
-                self._stop_if_interrupted(probe)
-            self._refuse_dead_server(server)
-            end = probe.exit()
-        if end.code != 0:
-            raise ExecutionError(
-                f"the server did not become ready within {declared.readiness_timeout_s:.0f} s",
-                where=_indented(end.last_lines),
-                next_step="the server's last lines:\n" + _indented(server.last_lines()),
-            )
-
-    def _refuse_dead_server(self, server: Running | None) -> None:
-        if server is None or not server.ended.is_set():
-            return
-        end = server.exit()
-        raise ExecutionError(
-            f"the server ended by itself ({_how(end, server.unit)})",
-            where=f"server container, image {server.unit.image.reference}",
-            next_step="its last lines:\n" + _indented(end.last_lines),
-        )
 
     def _evaluate(self, evaluation: Evaluation, network: str | None, server: Running | None) -> TaskEnd:
         folder = Path(self.plan.run_dir) / evaluation.folder
@@ -170,13 +97,12 @@ class LocalExecutor:
     def _run_unit(
         self, unit: Unit, evaluation: Evaluation, folder: Path, network: str | None, server: Running | None
     ) -> Exit:
-        used = None if unit.network in ("none", "host") else network
-        with self._create(unit, used) as running:
+        with self._launcher.create(unit, network) as running:
             try:
-                while not running.ended.wait(_POLL_S):
+                while not running.ended.wait(POLL_S):
                     self.events.progress(evaluation, folder)
-                    self._refuse_dead_server(server)
-                    self._stop_if_interrupted(running)
+                    refuse_dead(server)
+                    self._launcher.stop_if_interrupted(running)
                 return running.exit()
             finally:
                 (folder / "logs").mkdir(exist_ok=True)
@@ -187,29 +113,12 @@ class LocalExecutor:
         if read_results(folder) and not end.out_of_memory and end.code <= _HIGHEST_CODE:
             return read_end(folder, evaluation, ExitCode(end.code))
         error = _last_words(end) or ExecutionError(
-            f"the {unit.role} container {_how(end, unit)}",
+            f"the {unit.role} container {how_it_ended(end, unit)}",
             where=f"{evaluation.folder}, container {unit.name}",
-            next_step="its last lines:\n" + _indented(end.last_lines),
+            next_step="its last lines:\n" + indented(end.last_lines),
         )
         write_failure(folder, evaluation, error)
         return read_end(folder, evaluation, error.exit_code)
-
-    def _create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
-        values = {name: key_value(name, self.environ) for name in unit.secret_names}
-        secrets = {name: value for name, value in values.items() if value is not None}
-        return self.engine.create(unit, user=self.plan.user, network=network, alias=alias, secrets=secrets)
-
-    def _stop_if_interrupted(self, running: Running) -> None:
-        if not self.interruption.requested.is_set():
-            return
-        self.events.step("interrupted: letting the container stop (a second signal ends it at once)")
-        stopper = threading.Thread(target=running.stop, daemon=True)
-        stopper.start()
-        while not running.ended.wait(0.1) and not self.interruption.at_once.is_set():
-            pass
-        raise InterruptedRunError(
-            "interrupted", where=self.plan.run_dir, next_step=f"evaldock resume {self.plan.run_id}"
-        )
 
 
 def _last_words(end: Exit) -> EvaldockError | None:
@@ -227,16 +136,3 @@ def _last_words(end: Exit) -> EvaldockError | None:
         elif error.where is None:
             error.where = one_line(line.strip())
     return error
-
-
-def _how(end: Exit, unit: Unit) -> str:
-    if end.out_of_memory:
-        return "ran out of memory" + (f" (limit {unit.limits.memory})" if unit.limits.memory else "")
-    if end.code > _SIGNAL_BASE:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(end.code - _SIGNAL_BASE).name}"
-    return f"exited with status {end.code}"
-
-
-def _indented(lines: tuple[str, ...]) -> str:
-    return "\n".join(f"    {one_line(line)}" for line in lines)

@@ -1,0 +1,178 @@
+"""A plan's server: started, waited for, stopped. Runs evaluate on it; a deployment only serves."""
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evaldock.engines.engine import Engine, Exit, Running
+from evaldock.executors.interruption import Interruption
+from evaldock.plan import SERVER_ALIAS, Plan, Unit
+from evaldock.visible_text import one_line
+from evaldock_entrypoints.contract.errors import ExecutionError, InterruptedRunError, UsageError
+from evaldock_entrypoints.probe import key_value
+
+POLL_S = 0.25
+SERVER_LOG = "server.log"
+_LOG_PERIOD_S = 10.0
+_SIGNAL_BASE = 128  # a container's code for a signal is this plus its number
+
+
+@dataclass(kw_only=True)
+class Launcher:
+    """Starts a plan's units on an engine. environ is where secrets are read from."""
+
+    plan: Plan
+    engine: Engine
+    step: Callable[[str], None]
+    environ: Mapping[str, str] = field(repr=False)
+    interrupted_step: str
+    interruption: Interruption = field(default_factory=Interruption)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left behind, and say so."""
+        for name in self.engine.sweep():
+            self.step(f"removed {name}, left behind by a run that was killed")
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[str | None]:
+        """Make the network that the plan's units share, if they need one of their own."""
+        kinds = {unit.network for unit in self.plan.units}
+        if not kinds & {"run", "outside"}:
+            yield None
+            return
+        with self.engine.network(internal="run" in kinds) as name:
+            yield name
+
+    def create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
+        """Create a unit, not yet started, with its secrets; raises UsageError, ExecutionError or PinError."""
+        used = None if unit.network in ("none", "host") else network
+        values = {name: key_value(name, self.environ) for name in unit.secret_names}
+        secrets = {name: value for name, value in values.items() if value is not None}
+        return self.engine.create(unit, user=self.plan.user, network=used, alias=alias, secrets=secrets)
+
+    @contextlib.contextmanager
+    def serving(self, network: str | None) -> Iterator[Running]:
+        """Start the server, wait until it is ready, stop it at the end; its log stays in the run's folder.
+
+        Raises ExecutionError where it ends or does not become ready, InterruptedRunError.
+        """
+        assert self.plan.server is not None
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(self.create(self.plan.server.unit, network, SERVER_ALIAS))
+            stack.callback(server.save_log, self.log_path)
+            stack.callback(server.stop)
+            self.step("waiting for the server")
+            self._wait_until_ready(server, network)
+            self.step("the server is ready: its log-probabilities of a known sentence are right")
+            yield server
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server's log goes."""
+        return Path(self.plan.run_dir) / SERVER_LOG
+
+    def stop_if_interrupted(self, running: Running) -> None:
+        """Let a unit stop when a signal has come; then raises InterruptedRunError."""
+        if not self.interruption.requested.is_set():
+            return
+        self.step("interrupted: letting the container stop (a second signal ends it at once)")
+        stopper = threading.Thread(target=running.stop, daemon=True)
+        stopper.start()
+        while not running.ended.wait(0.1) and not self.interruption.at_once.is_set():
+            pass
+        raise InterruptedRunError("interrupted", where=self.plan.run_dir, next_step=self.interrupted_step)
+
+    def _wait_until_ready(self, server: Running, network: str | None) -> None:
+        declared = self.plan.server
+        assert declared is not None
+        with self.create(declared.probe, network) as probe:
+            while not probe.ended.wait(POLL_S):
+                refuse_dead(server)
+                self.stop_if_interrupted(probe)
+            refuse_dead(server)
+            end = probe.exit()
+        if end.code != 0:
+            raise ExecutionError(
+                f"the server did not become ready within {declared.readiness_timeout_s:.0f} s",
+                where=indented(end.last_lines),
+                next_step="the server's last lines:\n" + indented(server.last_lines()),
+            )
+
+
+def serve_until_told(launcher: Launcher, ready: Callable[[], None]) -> None:
+    """Serve the plan's deployment until a signal comes; `ready` is called once it answers.
+
+    Raises UsageError where its port is in use, ExecutionError where the server fails, and InterruptedRunError
+    where the signal comes before it is ready.
+    """
+    _refuse_used_port(launcher.plan)
+    launcher.log_path.parent.mkdir(parents=True, exist_ok=True)
+    launcher.sweep()
+    with (
+        launcher.interruption.listening(),
+        launcher.network() as network,
+        launcher.serving(network) as server,
+    ):
+        ready()
+        saved_at = 0.0
+        while not launcher.interruption.requested.wait(POLL_S):
+            refuse_dead(server)
+            if time.monotonic() - saved_at > _LOG_PERIOD_S:
+                server.save_log(launcher.log_path)
+                saved_at = time.monotonic()
+        launcher.step("stopping the server")
+
+
+def _refuse_used_port(plan: Plan) -> None:
+    port = plan.server.unit.published_port if plan.server else None
+    if port is None:
+        return
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise port_in_use(port) from error
+
+
+def port_in_use(port: int) -> UsageError:
+    """Return the error for a port of this machine that somebody else listens on."""
+    return UsageError(
+        f"port {port} of this machine is in use",
+        where=f"deployment.port: {port}",
+        next_step=f"choose another: -o deployment.port={port + 1}",
+    )
+
+
+def refuse_dead(server: Running | None) -> None:
+    """Raise ExecutionError where the server has ended by itself."""
+    if server is None or not server.ended.is_set():
+        return
+    end = server.exit()
+    raise ExecutionError(
+        f"the server ended by itself ({how_it_ended(end, server.unit)})",
+        where=f"server container, image {server.unit.image.reference}",
+        next_step="its last lines:\n" + indented(end.last_lines),
+    )
+
+
+def how_it_ended(end: Exit, unit: Unit) -> str:
+    """Return what a unit died of."""
+    if end.out_of_memory:
+        return "ran out of memory" + (f" (limit {unit.limits.memory})" if unit.limits.memory else "")
+    if end.code > _SIGNAL_BASE:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(end.code - _SIGNAL_BASE).name}"
+    return f"exited with status {end.code}"
+
+
+def indented(lines: tuple[str, ...]) -> str:
+    """Return a unit's lines as they stand in an error."""
+    return "\n".join(f"    {one_line(line)}" for line in lines)
