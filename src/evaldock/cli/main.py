@@ -93,11 +93,22 @@ def _unbuilt(name: str) -> click.Command:
     return refuse
 
 
+def _choose_registry(_: click.Context, __: click.Parameter, path: str | None) -> None:
+    if path is not None:
+        os.environ["EVALDOCK_REGISTRY_FILE"] = path  # for whoever reads the catalogue, however late
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="evaldock")
 @click.option("--debug", is_flag=True, help="Show tracebacks; also behind a command.")
-@click.option("--registry", metavar="FILE", help="Another catalogue of images ($EVALDOCK_REGISTRY_FILE).")
-def evaldock(debug: bool, registry: str | None) -> None:
+@click.option(
+    "--registry",
+    metavar="FILE",
+    expose_value=False,
+    callback=_choose_registry,
+    help="Another catalogue of images than the built-in one ($EVALDOCK_REGISTRY_FILE).",
+)
+def evaldock(debug: bool) -> None:
     """Evaluate language models: every harness and serving backend is a pinned container image.
 
     Results go to standard output, all else to standard error. `evaldock COMMAND --help` shows examples.
@@ -107,8 +118,6 @@ def evaldock(debug: bool, registry: str | None) -> None:
     evaldock run eval.yaml -o evaluation.tasks='["arc_easy"]'
     evaldock results
     """
-    if registry is not None:
-        os.environ["EVALDOCK_REGISTRY_FILE"] = registry  # read where the catalogue is, much later
 
 
 def main(argv: list[str] | None = None) -> None:
