@@ -45,9 +45,9 @@ image/%: ## build one image and its parents
 	@scripts/setup run
 	@$(BIN)/evaldock build $*
 
-generate: ## write the generated files (registry.yaml)
+generate: ## write the generated files (registry.yaml, docs/reference)
 	@scripts/setup run
-	@$(BIN)/python scripts/generate.py
+	@$(BIN)/python -m scripts.generate
 
 lock: ## resolve the requirements of evaldock itself again
 	@scripts/setup run

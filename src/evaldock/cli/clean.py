@@ -11,7 +11,12 @@ from evaldock.supply.host import find_engine, stop_own_engine
 @click.option("--engine", is_flag=True, help="Also stop the dockerd that evaldock started and kept.")
 @click.option("--images", is_flag=True, help="Also remove images and layers that no newest build needs.")
 def clean(engine: bool, images: bool) -> None:
-    """Remove containers and networks of runs that were killed."""
+    """Remove containers and networks of runs that were killed.
+
+    \b
+    evaldock clean
+    evaldock clean --engine --images
+    """
     host = find_engine()
     if host is not None:
         with DockerEngine(host, "clean") as docker:

@@ -139,7 +139,13 @@ def images(as_json: bool) -> None:
 
 @ls.command()
 @_AS_JSON
-@click.option("--output-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder that holds the runs.",
+)
 def runs(as_json: bool, output_dir: Path) -> None:
     """Runs in an output folder, newest first.
 

@@ -26,7 +26,7 @@ from evaldock_entrypoints.probe.survey import only_model
 @click.option("--system", help="System message; chat only.")
 @click.option("--max_new_tokens", type=click.IntRange(min=1), help="Longest answer; default: the server's.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="Default: the server's.")
-@click.option("--seed", type=int)
+@click.option("--seed", type=int, help="Sampling seed; default: none is sent.")
 @click.option(
     "--timeout_s",
     type=click.FloatRange(min=0, min_open=True),

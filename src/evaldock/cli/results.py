@@ -18,7 +18,13 @@ from evaldock_entrypoints.contract.errors import UsageError
 
 @click.command()
 @click.argument("run_id", required=False, shell_complete=run_ids)
-@click.option("--output-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder that holds the runs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 @click.option("--samples", is_flag=True, help="Print the samples as JSON lines.")
 @click.option("--failed", is_flag=True, help="With --samples: only wrong or errored ones.")
