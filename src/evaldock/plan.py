@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from evaldock.registry import ImagePin
-from evaldock_entrypoints.contract.document import Gpus
+from evaldock.pins import ImagePin
+from evaldock_entrypoints.contract.endpoint import Endpoint
+from evaldock_entrypoints.contract.fields import Gpus
 
 SERVER_ALIAS = "server"
 
@@ -23,6 +24,7 @@ class Mount:
     source: str
     target: str
     read_only: bool = True
+    key: str = ""  # of the document, where that names the source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Unit:
     mounts: tuple[Mount, ...] = ()
     gpus: Gpus = "none"
     limits: Limits = field(default_factory=Limits)
+    published_port: int | None = None  # on the host's loopback address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +91,28 @@ class Evaluation:
     harness: str
     task: str
     folder: str
+    endpoint: Endpoint  # as the harness reaches it
     units: tuple[Unit, ...]
     primary_metric: str | None
     limit_samples: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executor:
+    """Who runs the units, with the settings that the document gives for it."""
+
+    type: Literal["local", "slurm", "lepton", "kubernetes"]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """What lets the document be planned and not be carried out: a part not built yet, or a thing lacking."""
+
+    what: str
+    where: str
+    next_step: str
+    is_unbuilt: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +122,14 @@ class Plan:
     run_id: str
     run_dir: str
     user: str  # uid:gid
+    executor: Executor
     engine: EngineName
     sealed: bool  # the harness reaches the server and nothing else
+    unsafe_code: bool  # the document itself allows model code also where nothing isolates it
     server: Server | None
     adapter: Adapter | None
     evaluations: tuple[Evaluation, ...]
+    stops: tuple[Stop, ...]
     document: Mapping[str, Any]
 
     @property

@@ -6,21 +6,26 @@ import os
 import platform
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evaldock.analysis.report import write_report
 from evaldock.analysis.summary import write_summary
-from evaldock.compiler import Surroundings, compile_plan, needed_images
+from evaldock.compiler import Inputs, Surroundings, compile_plan, compile_serving, needed_images
+from evaldock.document import Written
 from evaldock.engines.select import engine_for
+from evaldock.executors.folders import prepare_folders
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
+from evaldock.pins import local_platform, resolve
 from evaldock.plan import Plan
-from evaldock.registry import ImagePin, Registry, load_registry, refuse_missing, resolve
-from evaldock.supply.lock import LockedImage, read_lock
-from evaldock_entrypoints.contract.document import Document
-from evaldock_entrypoints.contract.errors import UsageError
+from evaldock.registry import Registry, load_registry
+from evaldock.schema import schema_file
+from evaldock.supply.lock import built_pins
+from evaldock_entrypoints.contract.document import Evaluation
 from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.contract.layers import NOWHERE, Merged
 
 _HASHED_BYTES = 4 * 1024**3  # a larger model is recorded by size; `evaldock model verify` is to hash it
 
@@ -31,59 +36,46 @@ def new_run_id() -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def local_platform() -> str:
-    """Return this machine's platform as registries spell it."""
-    machine = platform.machine().lower()
-    return "linux/" + {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
-def pin_of(image: LockedImage) -> ImagePin:
-    """Return the pin of an image that was built here."""
-    return ImagePin(
-        name=image.name,
-        version=image.version,
-        reference=image.reference,
-        digest=image.digest,
-        image_id=image.image_id,
-        origin="built here",
-    )
-
-
 def make_plan(
-    document: Document,
-    tree: Mapping[str, Any],
-    *,
-    run_id: str,
-    registry: Registry | None = None,
+    given: Written, *, run_id: str, registry: Registry | None = None, allow_unpinned: bool = False
 ) -> Plan:
-    """Resolve the images and compile the document; raises UsageError, NotBuiltError or PinError."""
-    registry = registry or load_registry()
-    built = {name: pin_of(image) for name, image in read_lock().images.items()}
-    names = needed_images(document, registry)
-    pins = {name: resolve(name, registry, built, local_platform()) for name in names}
+    """Resolve the images and compile the document; raises UsageError or PinError."""
+    return compile_plan(_inputs(given, run_id, registry or load_registry(), allow_unpinned=allow_unpinned))
+
+
+def make_serving_plan(given: Written, *, run_id: str) -> Plan:
+    """Return the plan that serves the document's deployment and evaluates nothing; raises as make_plan."""
+    evaluation = Evaluation()
+    alone = replace(given, document=given.document.model_copy(update={"evaluation": evaluation}))
+    return compile_serving(_inputs(alone, run_id, load_registry(), allow_unpinned=False))
+
+
+def _inputs(given: Written, run_id: str, registry: Registry, *, allow_unpinned: bool) -> Inputs:
+    built = built_pins()
+    pins = {
+        name: resolve(name, registry, built, local_platform(), image=image, allow_unpinned=allow_unpinned)
+        for name, image in needed_images(given.document, given.merged, registry).items()
+    }
     around = Surroundings(
         run_id=run_id,
-        run_dir=str(Path(document.output.dir).absolute() / run_id),
+        run_dir=str(Path(given.document.output.dir).absolute() / run_id),
         user=f"{os.getuid()}:{os.getgid()}",
         working_dir=str(Path.cwd()),
     )
-    return compile_plan(document, tree, registry, pins, around)
+    return Inputs(document=given.document, merged=given.merged, registry=registry, pins=pins, around=around)
 
 
-def refuse_missing_inputs(plan: Plan) -> None:
-    """Raise UsageError for a path that the document names and that does not exist."""
-    for mount in (mount for unit in plan.units for mount in unit.mounts):
-        inside = Path(mount.source).is_relative_to(plan.run_dir)
-        if not inside and not Path(mount.source).exists():
-            raise UsageError(f"{mount.source} does not exist", next_step="check the path in the document")
+def execute(
+    plan: Plan, events: Events, environ: Mapping[str, str] | None = None, merged: Merged = NOWHERE
+) -> list[TaskEnd]:
+    """Carry out a plan that is ready, on this machine; write summary and report. Raises EvaldockError.
 
-
-def execute(plan: Plan, events: Events) -> list[TaskEnd]:
-    """Carry the plan out on this machine and write summary and report; raises EvaldockError."""
-    refuse_missing(plan.images.values())
-    refuse_missing_inputs(plan)
+    environ: where keys are read from, None for this process's environment. merged: whence the plan's values.
+    """
+    prepare_folders(plan, merged)
+    events.step(f"run {plan.run_id}, results in {plan.run_dir}")
     with engine_for(plan, events.step) as engine:
-        executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ)
+        executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ if environ is None else environ)
         try:
             return executor.run()
         finally:
@@ -96,7 +88,10 @@ def write_records(plan: Plan) -> None:
     if not (run_dir / "run.yaml").is_file():
         return
     write_yaml(
-        run_dir / "run.lock.yaml", lock_tree(plan), header="# evaldock/run-lock/v1, written by evaldock run\n"
+        run_dir / "run.lock.yaml",
+        lock_tree(plan),
+        header="# evaldock/run-lock/v1, written by evaldock run\n",
+        schema=schema_file("run-lock"),
     )
     write_summary(run_dir)
     write_report(run_dir)

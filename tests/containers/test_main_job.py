@@ -13,12 +13,13 @@ import yaml
 from tests.kit.cli import evaldock, only_run, run_document, scores, task_results
 from tests.kit.toy import Silent
 
-from evaldock.document import validated
+from evaldock.document import written
 from evaldock.executors.outcome import read_results
+from evaldock.registry import load_registry
 from evaldock.session import execute, make_plan
 from evaldock.supply.lock import LockedImage
 from evaldock_entrypoints.contract.errors import ExecutionError
-from evaldock_entrypoints.contract.loading import Merged
+from evaldock_entrypoints.contract.layers import Merged
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
@@ -132,12 +133,13 @@ def test_a_server_that_ends_by_itself_fails_the_run_whatever_its_code(
         "deployment": {"type": "llamacpp", "model_path": str(model), "max_model_len": 1024},
         "evaluation": {"tasks": [{"name": "arc_easy", "params": {"limit_samples": 500}}]},
     }
-    document, merged = validated(Merged(tree=tree | {"output": {"dir": str(tmp_path)}}, origins={}), tmp_path)
+    whole = Merged(tree=tree | {"output": {"dir": str(tmp_path)}}, origins={})
+    given = written(whole, tmp_path, load_registry())
     run_id = f"dies-{os.getpid()}"
     stopper = threading.Thread(target=stop_the_server, daemon=True)
     stopper.start()
     with pytest.raises(ExecutionError, match="the server ended by itself"):
-        execute(make_plan(document, merged, run_id=run_id), Silent())
+        execute(make_plan(given, run_id=run_id), Silent())
     stopper.join(10)
     results = read_results(tmp_path / run_id / "lm-eval.arc_easy")
     assert results["status"] == "failed"

@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaldock.compiler import Surroundings, compile_plan
+from evaldock.compiler import Inputs, Surroundings, compile_plan
 from evaldock.executors.outcome import TaskEnd, worst
 from evaldock.plan import Evaluation, Mount, Plan, Unit
 from evaldock.registry import HarnessEntry, Registry
-from evaldock.session import execute, pin_of
+from evaldock.session import execute
 from evaldock.supply.lock import read_lock
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.framework import load_framework
+from evaldock_entrypoints.contract.layers import Layer, merge
+from evaldock_entrypoints.contract.validation import validate
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "toy-harness"
 
@@ -67,8 +69,10 @@ def toy_plan(
     around = Surroundings(
         run_id="toy", run_dir=str(output_dir / "toy"), user=f"{os.getuid()}:{os.getgid()}", working_dir="/"
     )
-    pins = {"toy": pin_of(read_lock().images["entrypoints"])}
-    plan = compile_plan(Document.model_validate(tree), tree, registry, pins, around)
+    pins = {"toy": read_lock().images["entrypoints"].pin}
+    merged = merge([Layer(tree=tree, name="toy")])
+    document = validate(Document, merged)
+    plan = compile_plan(Inputs(document=document, merged=merged, registry=registry, pins=pins, around=around))
     evaluations = [_mounted(plan.evaluations[0])]
     # A second task beside it shows that others go on.
     evaluations += [_renamed(_mounted(plan.evaluations[0]), plan, other) for other in modes]
@@ -115,7 +119,7 @@ def main() -> int:
     """Run one plan as `evaldock run` does."""
     output_dir, url, mode = sys.argv[1:]
     try:
-        return int(worst(execute(toy_plan(Path(output_dir), url, mode), Silent())))
+        return int(worst(execute(toy_plan(Path(output_dir), url, mode), Silent(), os.environ)))
     except EvaldockError as error:
         sys.stdout.write(error.render() + "\n")
         return int(error.exit_code)

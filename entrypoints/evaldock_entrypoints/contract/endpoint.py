@@ -1,7 +1,7 @@
 """Endpoint addresses: with or without the route, with or without a trailing slash."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType
@@ -15,21 +15,42 @@ ROUTES: dict[EndpointType, str] = {
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 
 
-def base_url(url: str) -> str:
+def base_url(url: str, *, place: str = "target.api_endpoint.url") -> str:
     """Return the address up to and with /v1, whatever route the user wrote; raises UsageError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    parts = _parts(url)
+    if parts is None:
         raise UsageError(
-            f'"{url}" is not an http(s) address', next_step="write http://HOST:PORT/v1/chat/completions"
+            f'"{url}" is not an http(s) address',
+            where=place,
+            next_step="write http://HOST:PORT/v1/chat/completions",
         )
     if parts.username or parts.password:
-        raise UsageError("the endpoint's address holds a login", next_step="use api_key_name instead")
+        raise UsageError(
+            "the endpoint's address holds a login", where=place, next_step="use api_key_name instead"
+        )
     path = parts.path.rstrip("/")
     for route in sorted(set(ROUTES.values()), key=len, reverse=True):
         if path.endswith(route):
             path = path.removesuffix(route)
             break
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, ""))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Return the parts of an http(s) address, None for anything else."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def type_of_route(url: str) -> EndpointType | None:
+    """Return the endpoint type whose route the address ends with, None where it ends before the route."""
+    path = urlsplit(url).path.rstrip("/")
+    types: tuple[EndpointType, ...] = ("chat", "completions", "embedding")
+    return next((one for one in types if path.endswith(ROUTES[one])), None)
 
 
 def route_url(base: str, endpoint_type: EndpointType) -> str:

@@ -30,12 +30,18 @@ class EvaldockError(Exception):
 
     def render(self, program: str = "evaldock") -> str:
         """Return the message in the form of the house style, two-space indented below its first line."""
-        lines = [f"{program}: error: {self.message}"]
+        lines = [f"{program}: error: {_indented(self.message)}"]
         if self.where:
-            lines.append(f"  {self.where}")
+            lines.append(f"  {_indented(self.where)}")
         if self.next_step:
-            lines.append(f"  next: {self.next_step}")
+            lines.append(f"  next: {_indented(self.next_step)}")
         return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    """Return the text with its further lines below the first one, at least two spaces in."""
+    first, *others = text.splitlines() or [""]
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
 
 
 class UsageError(EvaldockError):
@@ -47,8 +53,8 @@ class UsageError(EvaldockError):
 class NotBuiltError(UsageError):
     """A part of the contract that this version does not carry out."""
 
-    def __init__(self, what: str, *, where: str | None = None) -> None:
-        super().__init__(f"{what} is not built yet in this version", where=where)
+    def __init__(self, what: str, *, where: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(f"{what} is not built yet in this version", where=where, next_step=next_step)
 
 
 class EndpointError(EvaldockError):

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -17,9 +17,10 @@ from evaldock_entrypoints.contract.errors import (
     UsageError,
     internal_error,
 )
-from evaldock_entrypoints.contract.framework import Framework, load_framework
+from evaldock_entrypoints.contract.framework import EndpointType, Framework, load_framework
 from evaldock_entrypoints.contract.tasks import find_task
-from evaldock_entrypoints.probe import Probe, key_value, wait_until_ready
+from evaldock_entrypoints.probe import Probe, key_value
+from evaldock_entrypoints.probe.survey import ready, survey
 from evaldock_entrypoints.run_eval import request
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
@@ -42,7 +43,11 @@ def data_dir() -> Path:
 @click.option("--eval_type", help="Task, or harness.task.")
 @click.option("--model_id", help="Model name as the endpoint knows it.")
 @click.option("--model_url", help="http://HOST:PORT/v1, with or without the route.")
-@click.option("--model_type", type=click.Choice(["chat", "completions", "completions_logprob", "embedding"]))
+@click.option(
+    "--model_type",
+    type=click.Choice(get_args(EndpointType)),
+    help="Default: the first that the task supports.",
+)
 @click.option("--model_path", help="Serve this model with the backend of the same image.")
 @click.option("--api_key_name", help="Name of the variable that holds the key.")
 @click.option("--output_dir", type=click.Path(path_type=Path), help="Folder of this task's results.")
@@ -50,7 +55,7 @@ def data_dir() -> Path:
 @click.option("--overrides", help='"a.b=c,d.e=[1,2]", laid over everything.')
 @click.option("--limit_samples", type=float, help="A number of items, or a share below 1.")
 @click.option("--parallelism", type=int, help="Requests in flight.")
-@click.option("--seed", type=int)
+@click.option("--seed", type=int, help="Of sampling and of the choice of items.")
 @click.option("--repeats", type=int, help="Samples per item.")
 @click.option("--time_limit_s", type=float, default=86_400.0, show_default=True, help="Then stop, resumable.")
 @click.option("--allow_code_execution", is_flag=True, help="Run code that the model wrote in this container.")
@@ -64,6 +69,7 @@ def data_dir() -> Path:
 @click.option("--prove_only", is_flag=True, help="All phases have run elsewhere: parse, prove, write.")
 @click.option("--preflight_only", is_flag=True, help="Check everything, start nothing.")
 @click.option("--dry_run", is_flag=True, help="Print the merged task and the exact argv.")
+@click.option("--explain", is_flag=True, help="Print each value with where it was set.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
 def run_eval(context: click.Context, /, **flags: Any) -> None:
@@ -80,8 +86,13 @@ def run_eval(context: click.Context, /, **flags: Any) -> None:
 def _run(flags: dict[str, Any]) -> ExitCode:
     framework = load_framework(harness_dir())
     wanted = _request(flags, framework)
-    document = request.read_document(wanted)
-    job = request.make_job(document, wanted, framework, harness_dir=harness_dir(), data_dir=data_dir())
+    asked = request.read_request(wanted, framework)
+    for note in asked.read.notes:
+        click.echo(f"{PROGRAM}: note: {note}", err=True)
+    if flags["explain"]:
+        click.echo(request.explained(asked, framework))
+        return ExitCode.COMPLETE
+    job = request.make_job(asked, wanted, framework, harness_dir=harness_dir(), data_dir=data_dir())
     if flags["dry_run"]:
         click.echo(json.dumps(_dry_run(job), indent=2))
         return ExitCode.COMPLETE
@@ -93,16 +104,16 @@ def _run(flags: dict[str, Any]) -> ExitCode:
         preflight_only=flags["preflight_only"],
         prove_only=flags["prove_only"],
     )
-    return run_task(job, options, environ=dict(os.environ), echo=click.echo)
+    return run_task(job, options, environ={**os.environ, **asked.read.keys}, echo=click.echo)
 
 
 def _request(flags: dict[str, Any], framework: Framework) -> request.Request:
     if flags["model_path"]:
         raise NotBuiltError("--model_path (a harness image with a backend in it)", where="--model_path")
-    if not flags["eval_type"]:
+    if not flags["eval_type"] and not flags["run_config"]:
         names = ", ".join(task.name for task in framework.tasks)
         raise UsageError("no task given", where="--eval_type", next_step=f"one of: {names}")
-    if not flags["output_dir"] and not flags["dry_run"]:
+    if not flags["output_dir"] and not (flags["dry_run"] or flags["explain"]):
         raise UsageError(
             "no folder for the results given", where="--output_dir", next_step="--output_dir /results"
         )
@@ -128,9 +139,13 @@ def _dry_run(job: Job) -> dict[str, Any]:
 
 
 @run_eval.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all that is declared about them, as JSON.")
 def ls(as_json: bool) -> None:
-    """List the tasks of this image."""
+    """List the tasks of this image.
+
+    \b
+    run_eval ls --json
+    """
     framework = load_framework(harness_dir())
     if as_json:
         click.echo(json.dumps([task.model_dump(mode="json") for task in framework.tasks]))
@@ -142,28 +157,48 @@ def ls(as_json: bool) -> None:
 @run_eval.command()
 @click.argument("task")
 def describe(task: str) -> None:
-    """Show all that is declared about a task, as JSON."""
+    """Show all that is declared about a task, as JSON.
+
+    \b
+    run_eval describe arc_easy
+    """
     framework = load_framework(harness_dir())
     click.echo(json.dumps(find_task(framework, task).model_dump(mode="json"), indent=2))
 
 
 @run_eval.command()
-@click.option("--model_url", required=True)
-@click.option("--model_id", required=True)
+@click.option("--model_url", required=True, help="http://HOST:PORT/v1, with or without the route.")
+@click.option("--model_id", default="", help="Default: the only model that the endpoint lists.")
 @click.option(
     "--model_type",
-    type=click.Choice(["chat", "completions", "completions_logprob", "embedding"]),
-    default="completions_logprob",
-    show_default=True,
+    type=click.Choice(get_args(EndpointType)),
+    help="Ask for this type only; default: for every type, and one must work.",
 )
-@click.option("--api_key_name")
-@click.option("--wait_s", type=float, default=0.0, show_default=True, help="Poll until ready, this long.")
-def check(model_url: str, model_id: str, model_type: Any, api_key_name: str | None, wait_s: float) -> None:
-    """Probe an endpoint: reachable, authorised, truthful log-probabilities."""
-    endpoint = endpoint_at(model_url, model_id=model_id, endpoint_type=model_type, api_key_name=api_key_name)
-    key = key_value(api_key_name, os.environ)
-    wait_until_ready(Probe(endpoint=endpoint, api_key=key), wait_s)
-    click.echo(f"{endpoint.url}: {model_type} answers as it should")
+@click.option("--api_key_name", help="Name of the variable that holds the key.")
+@click.option("--timeout_s", type=float, default=30.0, show_default=True, help="Time for all of it.")
+@click.option("--wait_s", type=float, help="Only wait until it is ready for its type, at most this long.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def check(model_url: str, model_id: str, model_type: Any, as_json: bool, **flags: Any) -> None:
+    """Say whether an endpoint is reachable, authorised and truthful.
+
+    \b
+    run_eval check --model_url http://HOST:8080/v1 --model_type completions_logprob
+    """
+    endpoint = endpoint_at(
+        model_url,
+        model_id=model_id,
+        endpoint_type=model_type or "completions_logprob",
+        api_key_name=flags["api_key_name"],
+    )
+    probe = Probe(endpoint=endpoint, api_key=key_value(endpoint.api_key_name, os.environ))
+    if flags["wait_s"] is not None:
+        found = ready(probe, flags["wait_s"])
+    else:
+        found = survey(probe, model_type, limit_s=flags["timeout_s"])
+    click.echo(json.dumps(found.as_tree()) if as_json else found.as_text())
+    error = found.error()
+    if error is not None:
+        raise error
 
 
 def main(argv: list[str] | None = None) -> None:

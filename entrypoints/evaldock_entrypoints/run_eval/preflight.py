@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
+from evaldock_entrypoints.contract.tasks import refuse_missing_shots
 from evaldock_entrypoints.probe import Probe, wait_until_ready
 from evaldock_entrypoints.run_eval.job import Job
 
@@ -15,7 +16,12 @@ def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool
     """Raise UsageError or EndpointError for anything that would make the run fail or its score lie."""
     _refuse_unwritable(job.scratch_dir or job.output_dir)
     _refuse_code_execution(job, allowed=allow_code_execution)
-    _refuse_missing_shots(job)
+    refuse_missing_shots(
+        job.task,
+        job.extras.get("num_fewshot"),
+        data_is_mounted=job.data_is_mounted,
+        place="params.extra.num_fewshot",
+    )
     _refuse_missing_data(job)
     if needs_endpoint:
         probe = Probe(endpoint=job.endpoint, api_key=key)
@@ -43,17 +49,6 @@ def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
             f'task "{job.task.name}" executes code that the model wrote',
             next_step="add --allow_code_execution, and start the container with --network none for scoring; "
             "evaldock run does both by itself",
-        )
-
-
-def _refuse_missing_shots(job: Job) -> None:
-    wanted = job.extras.get("num_fewshot")
-    shots = job.task.default_fewshot if wanted is None else wanted
-    if shots and not job.task.fewshot_available and not job.data_is_mounted:
-        raise UsageError(
-            f'the few-shot examples of "{job.task.name}" ({shots} by default) are not in this image',
-            where="params.extra.num_fewshot",
-            next_step="set params.extra.num_fewshot: 0, or mount the training split (data.path)",
         )
 
 

@@ -1,15 +1,30 @@
 """From flags and a run configuration to one Job."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
 from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
+from evaldock_entrypoints.contract.explain import as_text, document_rows, task_rows
 from evaldock_entrypoints.contract.framework import Framework, Task
-from evaldock_entrypoints.contract.loading import Layer, Merged, load_yaml, merge, override_layer, validate
-from evaldock_entrypoints.contract.tasks import endpoint_type_of, find_task, merge_extras, merge_params
+from evaldock_entrypoints.contract.layers import KeyPath, Layer, Merged
+from evaldock_entrypoints.contract.overrides import override_layer, split_overrides
+from evaldock_entrypoints.contract.reader import load_yaml
+from evaldock_entrypoints.contract.reading import Read, flag_layer, read
+from evaldock_entrypoints.contract.tasks import (
+    EVERYWHERE,
+    Requested,
+    Value,
+    effective_extras,
+    effective_params,
+    endpoint_type_of,
+    find_task,
+    plain,
+)
+from evaldock_entrypoints.contract.validation import validate
 from evaldock_entrypoints.run_eval.job import Job, read_manifest
 
 _ENDPOINT_FLAGS = {
@@ -19,13 +34,15 @@ _ENDPOINT_FLAGS = {
     "api_key_name": "api_key_name",
 }
 _PARAM_FLAGS = ("limit_samples", "parallelism", "seed", "repeats")
+_ENDPOINT: KeyPath = ("target", "api_endpoint")
+_TASK: KeyPath = ("evaluation", "tasks", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What stood on the command line."""
 
-    eval_type: str
+    eval_type: str | None
     output_dir: Path
     run_config: Path | None = None
     overrides: str | None = None
@@ -33,34 +50,60 @@ class Request:
     scratch_dir: Path | None = None
 
 
-def read_document(request: Request) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The one task that this container is to run, as the document and the flags say."""
+
+    eval_type: str
+    document: Document
+    read: Read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effective:
+    """Every parameter and extra of the task, with its origin."""
+
+    params: dict[str, Value]
+    extras: dict[str, Value]
+
+
+def read_request(request: Request, framework: Framework) -> Asked:
     """Merge run configuration, flags and overrides into a document of one task; raises UsageError."""
-    layers = [Layer(tree={"evaluation": {"tasks": [{"name": request.eval_type}]}}, name="--eval_type")]
-    if request.run_config:
-        layers.append(_only_this_task(load_yaml(request.run_config), request.eval_type))
-    layers.append(_flag_layer(request.flags))
-    overrides = override_layer(split_overrides(request.overrides or ""), "--overrides")
-    layers.append(Layer(tree=_without_params(overrides.tree), origins=overrides.origins, name=overrides.name))
-    merged = merge(layers)
-    _set_task_params(merged, {**_flag_params(request.flags), **_override_params(overrides.tree)})
-    return validate(Document, merged)
+    overrides = override_layer(
+        map(_under_evaluation, split_overrides(request.overrides or "")), "--overrides"
+    )
+    documents = [load_yaml(request.run_config)] if request.run_config else []
+    whole = read(documents, flags=_flags(request.flags), overrides=overrides, environ=os.environ)
+    eval_type = request.eval_type or _only_task(whole.merged, framework)
+    one = replace(whole, merged=_with_one_task(whole.merged, eval_type))
+    return Asked(eval_type=eval_type, document=validate(Document, one.merged), read=one)
+
+
+def effective(asked: Asked, framework: Framework, task: Task) -> Effective:
+    """Return the task's parameters and extras; raises UsageError."""
+    own = asked.document.evaluation.tasks[0].params
+    layers = (
+        Requested(params=asked.document.evaluation.params, path=EVERYWHERE, document=asked.read.merged),
+        Requested(params=own, path=(*_TASK, "params"), document=asked.read.merged),
+    )
+    return Effective(
+        params=effective_params(framework, task, *layers), extras=effective_extras(framework, task, *layers)
+    )
 
 
 def make_job(
-    document: Document, request: Request, framework: Framework, *, harness_dir: Path, data_dir: Path
+    asked: Asked, request: Request, framework: Framework, *, harness_dir: Path, data_dir: Path
 ) -> Job:
     """Resolve the task, its parameters and its endpoint; raises UsageError."""
-    task = find_task(framework, request.eval_type)
-    wanted = document.evaluation.tasks[0].params
-    params = merge_params(framework, task, document.evaluation.params, wanted)
-    extras = merge_extras(framework, task, document.evaluation.params.extra, wanted.extra)
-    data = _data_dir(document.data.path, task, data_dir)
+    task = find_task(framework, asked.eval_type)
+    values = effective(asked, framework, task)
+    data = _data_dir(asked.document.data.path, task, data_dir)
     return Job(
         framework=framework,
         task=task,
-        params=params,
-        extras=extras,
-        endpoint=_endpoint(document, task),
+        params=plain(values.params),
+        extras=plain(values.extras),
+        endpoint=_endpoint(asked, framework, task),
         output_dir=request.output_dir.absolute(),
         data_dir=data,
         data_is_mounted=data != data_dir,
@@ -77,83 +120,81 @@ def _data_dir(mounted: str | None, task: Task, built_in: Path) -> Path:
     return built_in
 
 
-def split_overrides(text: str) -> list[str]:
-    """Split `a.b=1,c='x,y',d=[1,2]` at its outer commas."""
-    parts, depth, quote, current = [], 0, "", ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in "[{":
-            depth += 1
-        elif character in "]}":
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append(current)
-            current = ""
-            continue
-        current += character
-    return [part for part in (*parts, current) if part.strip()]
+def _under_evaluation(assignment: str) -> str:
+    """Read `params.x=1` as `evaluation.params.x=1`."""
+    return f"evaluation.{assignment}" if assignment.strip().startswith("params.") else assignment.strip()
 
 
-def _only_this_task(layer: Layer, eval_type: str) -> Layer:
+def _flags(flags: dict[str, Any]) -> Layer:
+    endpoint = {(*_ENDPOINT, key): (f"--{flag}", flags.get(flag)) for flag, key in _ENDPOINT_FLAGS.items()}
+    params = {(*EVERYWHERE, name): (f"--{name}", flags.get(name)) for name in _PARAM_FLAGS}
+    return flag_layer({**endpoint, **params})
+
+
+def _only_task(merged: Merged, framework: Framework) -> str:
+    """Return the name of the one task that the document holds; raises UsageError."""
+    names = [_name(entry) for entry in _tasks(merged)]
+    if len(names) == 1 and names[0]:
+        return names[0]
+    known = ", ".join(names or [task.name for task in framework.tasks])
+    raise UsageError("no task given", where="--eval_type", next_step=f"one of: {known}")
+
+
+def _with_one_task(merged: Merged, eval_type: str) -> Merged:
     """Keep of evaluation.tasks the entry that this container runs."""
-    evaluation = layer.tree.get("evaluation")
-    if not isinstance(evaluation, dict) or not isinstance(evaluation.get("tasks"), list):
-        return layer
-    tasks = evaluation["tasks"]
-    named = [task if isinstance(task, dict) else {"name": task} for task in tasks]
-    mine = [task for task in named if task.get("name") in (eval_type, eval_type.rpartition(".")[2])]
-    kept = {**evaluation, "tasks": mine[:1] or [{"name": eval_type}]}
-    return Layer(tree={**layer.tree, "evaluation": kept}, origins=layer.origins, name=layer.name)
+    tasks = _tasks(merged)
+    bare = eval_type.rpartition(".")[2]
+    index = next((i for i, entry in enumerate(tasks) if _name(entry) in (eval_type, bare)), None)
+    entry = {"name": eval_type} if index is None else tasks[index]
+    others = {path: where for path, where in merged.origins.items() if path[:2] != _TASK[:2]}
+    mine = {
+        (*_TASK, *path[3:]): where
+        for path, where in merged.origins.items()
+        if path[:3] == ("evaluation", "tasks", index)
+    }
+    evaluation = {**merged.tree.get("evaluation", {}), "tasks": [entry]}
+    tree = {**merged.tree, "evaluation": evaluation}
+    return Merged(tree=tree, origins={(*_TASK, "name"): "--eval_type", **others, **mine})
 
 
-def _flag_layer(flags: dict[str, Any]) -> Layer:
-    endpoint = {key: flags[flag] for flag, key in _ENDPOINT_FLAGS.items() if flags.get(flag) is not None}
-    return Layer(tree={"target": {"api_endpoint": endpoint}} if endpoint else {}, name="flag")
+def _tasks(merged: Merged) -> list[Any]:
+    evaluation = merged.tree.get("evaluation")
+    tasks = evaluation.get("tasks") if isinstance(evaluation, dict) else None
+    return tasks if isinstance(tasks, list) else []
 
 
-def _flag_params(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: flags[name] for name in _PARAM_FLAGS if flags.get(name) is not None}
+def _name(entry: Any) -> str:
+    name = entry.get("name", "") if isinstance(entry, dict) else entry
+    return name if isinstance(name, str) else ""
 
 
-def _override_params(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return what `params.…`, `config.params.…` and `evaluation.params.…` overrides set."""
-    found: dict[str, Any] = {}
-    for parent in (tree, tree.get("config", {}), tree.get("evaluation", {})):
-        found |= parent.get("params", {}) if isinstance(parent, dict) else {}
-    return found
-
-
-def _without_params(tree: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in tree.items() if key not in ("params", "config")}
-    if isinstance(kept.get("evaluation"), dict):
-        kept["evaluation"] = {key: value for key, value in kept["evaluation"].items() if key != "params"}
-    return kept
-
-
-def _set_task_params(merged: Merged, params: dict[str, Any]) -> None:
-    """Lay flags and overrides over the task's own parameters, which beat those of all tasks."""
-    task = merged.tree["evaluation"]["tasks"][0]
-    own = task.setdefault("params", {})
-    extra = {**own.get("extra", {}), **params.get("extra", {})}
-    own.update(params)
-    if extra:
-        own["extra"] = extra
-
-
-def _endpoint(document: Document, task: Task) -> Endpoint:
-    wanted = document.target.api_endpoint
+def _endpoint(asked: Asked, framework: Framework, task: Task) -> Endpoint:
+    wanted, merged = asked.document.target.api_endpoint, asked.read.merged
     if wanted.adapter_config:
-        raise NotBuiltError("adapter_config", where="target.api_endpoint.adapter_config")
+        raise NotBuiltError("adapter_config", where=merged.place((*_ENDPOINT, "adapter_config")))
     if not wanted.url:
-        raise UsageError("no endpoint to evaluate", next_step="give --model_url http://HOST:PORT/v1")
+        raise UsageError(
+            "no endpoint to evaluate", where="--model_url", next_step="give --model_url http://HOST:PORT/v1"
+        )
     if not wanted.model_id:
-        raise UsageError("no model to ask for", next_step="give --model_id, the name the endpoint serves")
+        raise UsageError(
+            "no model to ask for",
+            where="--model_id",
+            next_step="give --model_id, the name the endpoint serves",
+        )
     return endpoint_at(
         wanted.url,
         model_id=wanted.model_id,
-        endpoint_type=endpoint_type_of(task, wanted.type),
+        endpoint_type=endpoint_type_of(
+            framework, task, wanted.type, place=merged.place((*_ENDPOINT, "type"))
+        ),
         api_key_name=wanted.api_key_name,
     )
+
+
+def explained(asked: Asked, framework: Framework) -> str:
+    """Return every value of the document and of the task with where it was set."""
+    task = find_task(framework, asked.eval_type)
+    values = effective(asked, framework, task)
+    rows = document_rows(asked.document, asked.read.merged)
+    return as_text([*rows, *task_rows(f"{framework.name}.{task.name}", values.params, values.extras)])

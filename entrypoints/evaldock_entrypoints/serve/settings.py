@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evaldock_entrypoints.contract.document import Deployment, Gpus
+from evaldock_entrypoints.contract.deployment import Deployment
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.loading import KeyPath, Layer, load_yaml, merge, validate
+from evaldock_entrypoints.contract.layers import KeyPath, Layer, merge
+from evaldock_entrypoints.contract.reader import load_yaml
+from evaldock_entrypoints.contract.validation import canonical, validate
 
 
 class ServeSettings(Deployment):
@@ -20,10 +22,6 @@ class ServeSettings(Deployment):
     quantization: str | None = None
 
 
-# the block names its type of `gpus` before that exists
-ServeSettings.model_rebuild(_types_namespace={"Gpus": Gpus})
-
-
 class _Document(BaseModel):
     model_config = ConfigDict(extra="ignore")
     deployment: ServeSettings = Field(default_factory=ServeSettings)
@@ -31,7 +29,7 @@ class _Document(BaseModel):
 
 def read_settings(config: Path | None, flags: dict[str, Any]) -> ServeSettings:
     """Lay the given flags over the document's deployment block. Raises UsageError with file and line."""
-    layers = [load_yaml(config)] if config else []
+    layers = [canonical(load_yaml(config), _Document)] if config else []
     given = {name: value for name, value in flags.items() if value is not None}
     origins: dict[KeyPath, str] = {("deployment", name): f"--{name}" for name in given}
     layers.append(Layer(tree={"deployment": given}, origins=origins, name="command line"))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from evaldock.analysis.records import MetricRow, RunRecord, TaskRecord
 from evaldock.visible_text import first_line
-from evaldock_entrypoints.contract.document import DEFAULT_PARAMS, Output
+from evaldock_entrypoints.contract.document import Output
+from evaldock_entrypoints.contract.params import DEFAULT_PARAMS
 from evaldock_entrypoints.contract.results import Scalar
 
 DASH = "-"

@@ -6,9 +6,7 @@ import pytest
 from tests.kit.cli import Ended, evaldock
 
 from evaldock.cli.main import COMMANDS, UNBUILT
-from evaldock.document import with_limit
 from evaldock_entrypoints.contract.errors import ExitCode
-from evaldock_entrypoints.contract.loading import merge, parse_yaml
 
 
 @pytest.fixture
@@ -36,11 +34,15 @@ def test_an_unknown_key_is_a_usage_error_with_its_line(run: Path) -> None:
 
 
 def test_a_limit_on_the_command_line_beats_the_tasks_own(run: Path) -> None:
-    merged = parse_yaml("evaluation: {tasks: [a, {name: b, params: {limit_samples: 9, seed: 1}}]}", "x")
-    tasks = with_limit(merge([merged]), 3).tree["evaluation"]["tasks"]
-    assert [task["params"]["limit_samples"] for task in tasks] == [3, 3]
-    assert tasks[1]["params"]["seed"] == 1
-    document(run, "evaluation: {tasks: [gsm8k]}")
+    document(
+        run,
+        "evaluation: {tasks: [gsm8k_cot, {name: humaneval, params: {limit_samples: 9, seed: 1}}]}\n"
+        "target: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n",
+    )
+    ended = evaldock("run", "eval.yaml", "--limit_samples", "3", "--dry_run", cwd=run)
+    assert [task["limit_samples"] for task in ended.json["evaluations"]] == [3, 3]
+    own = ended.json["document"]["evaluation"]["tasks"][1]["params"]
+    assert own == {"limit_samples": 3, "seed": 1}
     ended = evaldock("run", "eval.yaml", "--limit_samples", "1.5", cwd=run)
     assert_refused(ended, ExitCode.USAGE, "share lies below 1")
 
@@ -52,7 +54,7 @@ def test_a_missing_document_is_a_usage_error(run: Path) -> None:
 
 def test_an_image_that_is_not_built_is_named_with_its_command(run: Path) -> None:
     document(
-        run, "evaluation: {tasks: [gsm8k]}\ntarget: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n"
+        run, "evaluation: {tasks: [gsm8k_cot]}\ntarget: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n"
     )
     ended = evaldock("run", "eval.yaml", cwd=run)
     assert ended.code == ExitCode.PIN

@@ -1,0 +1,111 @@
+"""Compiles a document into a Plan. Pure: no engine, no clock, no network."""
+
+from dataclasses import replace
+
+from evaldock.compiler.inputs import Inputs, Surroundings
+from evaldock.compiler.server import server_of
+from evaldock.compiler.tasks import asked_task, evaluation_of, find
+from evaldock.compiler.unbuilt import refuse_contradictions, unbuilt_parts
+from evaldock.plan import Executor, Plan, Server
+from evaldock.registry import Registry
+from evaldock_entrypoints.contract.document import Document
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.layers import Merged
+
+__all__ = ["Inputs", "Surroundings", "compile_plan", "compile_serving", "needed_images"]
+
+
+def compile_plan(inputs: Inputs) -> Plan:
+    """Return the plan of a document; raises UsageError for what the document gets wrong.
+
+    What this version cannot carry out is planned all the same and listed in the plan.
+    """
+    refuse_contradictions(inputs)
+    inputs.base_url()
+    if not inputs.document.evaluation.tasks:
+        raise UsageError(
+            "no task to evaluate",
+            where=inputs.place("evaluation", "tasks"),
+            next_step='add evaluation: {tasks: ["gsm8k"]}; `evaldock ls tasks` lists them',
+        )
+    tasks = [asked_task(inputs, index) for index in range(len(inputs.document.evaluation.tasks))]
+    _refuse_twins(inputs, [task.name for task in tasks])
+    server = server_of(inputs, probe_image=tasks[0].framework.name)
+    frame = _frame(inputs, server)
+    return replace(
+        frame,
+        evaluations=tuple(evaluation_of(inputs, task) for task in tasks),
+        stops=(*frame.stops, *(stop for task in tasks for stop in task.stops)),
+    )
+
+
+def compile_serving(inputs: Inputs) -> Plan:
+    """Return the plan that serves the deployment, on a port of this machine, and evaluates nothing."""
+    refuse_contradictions(inputs)
+    deployment = inputs.document.deployment
+    if not inputs.deploys:
+        raise UsageError(
+            "nothing to deploy",
+            where=inputs.place("deployment", "type"),
+            next_step="add deployment: {type: …, model_path: …}",
+        )
+    server = server_of(inputs, probe_image=deployment.type)
+    assert server is not None
+    here = f"http://127.0.0.1:{deployment.port}/v1"
+    argv = tuple(here if part == inputs.base_url() else part for part in server.probe.argv)
+    reachable = Server(
+        unit=replace(server.unit, network="outside", published_port=deployment.port),
+        probe=replace(server.probe, network="host", argv=argv),
+        readiness_timeout_s=server.readiness_timeout_s,
+    )
+    return replace(_frame(inputs, reachable), sealed=False)
+
+
+def _frame(inputs: Inputs, server: Server | None) -> Plan:
+    execution = inputs.document.execution
+    written = execution.model_dump(mode="json", exclude_unset=True)
+    return Plan(
+        run_id=inputs.around.run_id,
+        run_dir=inputs.around.run_dir,
+        user=inputs.around.user,
+        executor=Executor(type=execution.type, settings=written),
+        engine=execution.engine,
+        sealed=server is not None and execution.engine != "host",
+        unsafe_code=inputs.is_written("execution", "allow_code_execution") and execution.allow_code_execution,
+        server=server,
+        adapter=None,
+        evaluations=(),
+        stops=unbuilt_parts(inputs),
+        document=inputs.merged.tree,
+    )
+
+
+def _refuse_twins(inputs: Inputs, names: list[str]) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise UsageError(
+                f'the task "{name}" stands twice',
+                where=inputs.place("evaluation", "tasks", index),
+                next_step="keep one; a second set-up of a task is a second run",
+            )
+
+
+def needed_images(document: Document, merged: Merged, registry: Registry) -> dict[str, str | None]:
+    """Return the images that a document's plan uses: name → the reference that the document itself gives.
+
+    Raises UsageError for an unknown task, and for two images of one harness.
+    """
+    images: dict[str, str | None] = {}
+    if document.deployment.type != "none":
+        images[document.deployment.type] = document.deployment.image
+    for index, request in enumerate(document.evaluation.tasks):
+        harness = find(registry, merged, request, index)[0]
+        earlier = images.get(harness)
+        if earlier and request.image and earlier != request.image:
+            raise UsageError(
+                f'two tasks of "{harness}" name two images: {earlier} and {request.image}',
+                where=merged.place(("evaluation", "tasks", index, "image")),
+                next_step="compare images in two runs",
+            )
+        images[harness] = request.image or earlier
+    return images

@@ -1,0 +1,122 @@
+"""What a document asks for that this version plans but does not carry out; and contradictions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from evaldock.compiler.inputs import Inputs, is_hub_id
+from evaldock.plan import Stop
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.execution import KEYS_OF_TYPES
+
+
+def unbuilt_parts(inputs: Inputs) -> tuple[Stop, ...]:
+    """Return every part of the document that a run would have to refuse."""
+    return (*_execution(inputs), *_target(inputs), *_deployment(inputs), *_rest(inputs))
+
+
+def _execution(inputs: Inputs) -> Iterator[Stop]:
+    execution = inputs.document.execution
+    if execution.type != "local":
+        yield _part(
+            inputs, f"execution.type: {execution.type}", "local runs on this machine", "execution", "type"
+        )
+    if execution.network == "sealed" and not inputs.deploys:
+        yield _part(
+            inputs,
+            "execution.network: sealed without a deployment (it needs the adapter)",
+            "set network: auto; what was sealed stands in the results",
+            *("execution", "network"),
+        )
+    if execution.network == "sealed" and execution.engine == "host":
+        yield _part(
+            inputs,
+            "execution.network: sealed on engine host",
+            "choose the engine docker or podman",
+            *("execution", "network"),
+        )
+    if execution.network == "open" and inputs.deploys:
+        yield _part(
+            inputs, "execution.network: open with a deployment", "set network: auto", "execution", "network"
+        )
+
+
+def _target(inputs: Inputs) -> Iterator[Stop]:
+    endpoint = ("target", "api_endpoint")
+    wanted = inputs.document.target.api_endpoint
+    if inputs.document.target.auxiliary:
+        yield _part(inputs, "target.auxiliary", "remove it", "target", "auxiliary")
+    if wanted.adapter_config is not None:
+        yield _part(inputs, "adapter_config", "remove it", *endpoint, "adapter_config")
+    if wanted.stream:
+        yield _part(inputs, "stream: true", "remove it; answers come whole", *endpoint, "stream")
+
+
+def _deployment(inputs: Inputs) -> Iterator[Stop]:
+    deployment = inputs.document.deployment
+    if not inputs.deploys:
+        return
+    if deployment.replicas > 1:
+        yield _part(inputs, "deployment.replicas above 1", "set it to 1", "deployment", "replicas")
+    if deployment.num_nodes > 1:
+        yield _part(inputs, "deployment.num_nodes above 1", "set it to 1", "deployment", "num_nodes")
+    if deployment.command is not None:
+        yield _part(inputs, "deployment.command", "remove it", "deployment", "command")
+    if deployment.model_path and is_hub_id(deployment.model_path):
+        yield _part(
+            inputs,
+            f'fetching the model "{deployment.model_path}" from a hub',
+            "download it and name its folder, or ./FOLDER/NAME if that is a path",
+            *("deployment", "model_path"),
+        )
+
+
+def _rest(inputs: Inputs) -> Iterator[Stop]:
+    document = inputs.document
+    if document.export:
+        yield _part(inputs, "export", "remove it; results.yml and summary.json are always written", "export")
+    for key in ("hf_endpoint", "hf_token_name"):
+        if inputs.is_written("data", key):
+            yield _part(
+                inputs, f"data.{key} (fetching data from a hub)", "mount the data: data.path", "data", key
+            )
+
+
+def _part(inputs: Inputs, what: str, step: str, *path: str) -> Stop:
+    section: Any = inputs.merged.tree
+    for part in path:
+        section = section.get(part) if isinstance(section, dict) else None
+    value = f": {section}" if isinstance(section, str | int) else ""
+    return Stop(what=what, where=inputs.place(*path) + value, next_step=step)
+
+
+def refuse_contradictions(inputs: Inputs) -> None:
+    """Raise UsageError for keys that mean nothing beside the others."""
+    kind = inputs.document.execution.type
+    for key, kinds in KEYS_OF_TYPES.items():
+        if inputs.is_written("execution", key) and kind not in kinds:
+            raise _meaningless(
+                inputs, f"execution.{key}", f"execution.type: {kind}", " or ".join(sorted(kinds))
+            )
+    if inputs.is_written("deployment", "resource_shape") and kind != "lepton":
+        raise _meaningless(inputs, "deployment.resource_shape", f"execution.type: {kind}", "lepton")
+    if not inputs.deploys:
+        for key in inputs.document.deployment.model_fields_set - {"type"}:
+            raise UsageError(
+                f"deployment.{key} means nothing without a deployment",
+                where=inputs.place("deployment", key),
+                next_step="set deployment.type, or remove it",
+            )
+    if inputs.document.deployment.type == "generic" and not inputs.document.deployment.image:
+        raise UsageError(
+            "a deployment of type generic needs an image",
+            where=inputs.place("deployment", "type"),
+            next_step="add deployment.image, by digest",
+        )
+
+
+def _meaningless(inputs: Inputs, key: str, beside: str, kinds: str) -> UsageError:
+    return UsageError(
+        f"{key} means nothing beside {beside}",
+        where=inputs.place(*key.split(".")),
+        next_step=f"remove it, or set execution.type: {kinds}",
+    )

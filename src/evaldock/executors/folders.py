@@ -1,0 +1,45 @@
+"""The run's own folder, made before anything is started."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from evaldock.plan import Plan
+from evaldock.schema import schema_file
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, UsageError
+from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.contract.layers import Merged
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def prepare_folders(plan: Plan, merged: Merged) -> None:
+    """Make the folders that the plan's units write to, and run.yaml.
+
+    Raises UsageError where the folder cannot be written, ExecutionError where the disk is full.
+    """
+    root = Path(plan.run_dir)
+    try:
+        for evaluation in plan.evaluations:
+            (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
+        for mount in (mount for unit in plan.units for mount in unit.mounts):
+            if not mount.read_only:
+                Path(mount.source).mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        write_yaml(root / "run.yaml", dict(plan.document), schema=schema_file("document"))
+    except OSError as error:
+        raise _unwritable(root, merged, error) from error
+
+
+def _unwritable(root: Path, merged: Merged, error: OSError) -> EvaldockError:
+    place = merged.place(("output", "dir"))
+    if error.errno in _FULL:
+        free = shutil.disk_usage(next(parent for parent in root.parents if parent.exists())).free
+        return ExecutionError(
+            f"cannot write the run's folder: {error.strerror}",
+            where=f"{place}: {root}, {free / 1024**2:.0f} MiB free",
+            next_step="free some space, or name a folder on another disk: output.dir",
+        )
+    return UsageError(
+        f"cannot create {root}: {error.strerror}", where=place, next_step="name a writable folder: output.dir"
+    )

@@ -1,0 +1,131 @@
+"""Documents: what is understood, and how what is not is refused."""
+
+import pytest
+
+from evaldock_entrypoints.contract.document import Document
+from evaldock_entrypoints.contract.errors import ExitCode, UsageError
+from evaldock_entrypoints.contract.layers import Layer
+from evaldock_entrypoints.contract.overrides import override_layer
+from evaldock_entrypoints.contract.reader import parse_yaml
+from evaldock_entrypoints.contract.reading import read as read_layers
+from evaldock_entrypoints.contract.validation import validate
+
+NO_FLAGS = Layer(tree={}, name="flag")
+
+
+def read(text: str, *overrides: str) -> Document:
+    layers = [parse_yaml(text, "run.yaml")]
+    whole = read_layers(layers, flags=NO_FLAGS, overrides=override_layer(overrides), environ={})
+    return validate(Document, whole.merged)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "where", "next_step"),
+    [
+        (
+            "evaluation:\n  tasks:\n    - name: x\n      params: {limit_sample: 3}",
+            'unknown key "limit_sample"',
+            "run.yaml:4  evaluation.tasks[0].params.limit_sample",
+            'did you mean "limit_samples"?',
+        ),
+        ("evaluation: {tasks: [a]}\ndeploment: {}", 'unknown key "deploment"', "run.yaml:2", "deployment"),
+        (
+            "evaluation: {tasks: [a]}\nlimit_samples: 3",
+            'unknown key "limit_samples"',
+            "run.yaml:2",
+            "it belongs under evaluation.tasks[].params or evaluation.params",
+        ),
+        ("deployment:\n  tensor_parallel_sise: 2", "unknown key", "run.yaml:2", "tensor_parallel_size"),
+        ("evaluation: {tasks: [a]}\nevaluation: {}", 'key "evaluation" stands twice', "run.yaml:2", None),
+        ("evaluation:\n  tasks: gsm8k", "no list", "run.yaml:2", 'give a list, also of one task: ["gsm8k"]'),
+        ("evaluation:\n  tasks: [3]", "3 is no mapping", "run.yaml:2  evaluation.tasks[0]", None),
+        (
+            "evaluation: {tasks: [a]}\ntarget: {api_endpoint: {api_key: sk-1}}",
+            "literal secret",
+            "run.yaml:2",
+            "api_key_name",
+        ),
+        ("deployment: {port: no}", "deployment.port", "run.yaml:1", None),
+        ("deployment:\n  port: 080", "octal", "run.yaml:2  deployment.port", "write 80"),
+        ('deployment: {port: "8080"}', "no whole number", "run.yaml:1  deployment.port", "write 8080"),
+        ("target: {api_endpoint: {model_id: 405}}", "405 is no text", "run.yaml:1", 'quote it: "405"'),
+        ("export: junit", "no list", "run.yaml:1  export", "write [item"),
+        ("deployment: []", "no mapping", "run.yaml:1  deployment", None),
+        ("execution: {gpus: [0, 0]}", "names no GPUs", "run.yaml:1  execution.gpus", "a list of device ids"),
+        ("evaluation: {params: {limit_samples: 1.5}}", "neither", "run.yaml:1", "a share lies below 1"),
+        (
+            "deployment:\n  port: 1\n  tensor_parallelism: 2\n  tensor_parallel_size: 2",
+            "other spelling",
+            "run.yaml:4  deployment.tensor_parallel_size",
+            'keep "tensor_parallelism"',
+        ),
+        (
+            "deployment: {extra_args: [--api-key=abc]}",
+            '"--api-key" hands a secret over',
+            "run.yaml:1  deployment.extra_args[0]",
+            None,
+        ),
+        (
+            "target: {api_endpoint: {adapter_config: {headers_to_add: {Authorization: Bearer x}}}}",
+            "literal secret",
+            "run.yaml:1",
+            None,
+        ),
+    ],
+)
+def test_bad_documents_are_refused_with_line_key_and_remedy(
+    text: str, message: str, where: str, next_step: str | None
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    assert message in caught.value.message
+    assert where in (caught.value.where or "")
+    assert (next_step or "") in (caught.value.next_step or "")
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_several_mistakes_are_named_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        read("deployment: {prot: 1}\nexecution:\n  tpye: local\n")
+    assert caught.value.message == 'unknown key "prot"'
+    assert 'also run.yaml:3  execution.tpye: unknown key "tpye"' in (caught.value.where or "")
+
+
+def test_a_bare_task_name_and_aliases_are_understood() -> None:
+    document = read(
+        "evaluation: {tasks: [gsm8k, {name: lm-eval.mmlu}]}\n"
+        "execution: {backend: local, walltime: 02:00:00}\n"
+        "deployment: {type: vllm, checkpoint_path: /m/llama, tensor_parallel_size: 4}"
+    )
+    assert [task.name for task in document.evaluation.tasks] == ["gsm8k", "lm-eval.mmlu"]
+    assert document.execution.type == "local"
+    assert document.execution.time_limit_s() == 7200
+    assert document.deployment.tensor_parallelism == 4
+    assert document.served_model_name() == "llama"
+
+
+def test_an_override_by_our_name_beats_a_document_that_uses_the_alias() -> None:
+    document = read("deployment: {type: vllm, hf_model_handle: a/b}", "deployment.model_path=/m/c")
+    assert document.deployment.model_path == "/m/c"
+
+
+def test_words_of_yaml_1_1_are_switches_where_a_switch_is_meant_and_text_elsewhere() -> None:
+    document = read("deployment: {cuda_graphs: no, served_model_name: no}\ndata: {offline: On}")
+    assert document.deployment.cuda_graphs is False
+    assert document.deployment.served_model_name == "no"
+    assert document.data.offline is True
+
+
+def test_exponents_are_whole_numbers_where_they_are_whole() -> None:
+    params = read("evaluation: {params: {limit_samples: 1e3, max_new_tokens: 2e2}}").evaluation.params
+    assert (params.limit_samples, params.max_new_tokens) == (1000, 200)
+
+
+def test_parameters_for_every_task_on_the_command_line_beat_a_tasks_own() -> None:
+    document = read(
+        "evaluation: {tasks: [a, {name: b, params: {limit_samples: 9, seed: 1}}]}",
+        "evaluation.params.limit_samples=3",
+        "evaluation.tasks[0].params.limit_samples=4",
+    )
+    first, second = (task.params for task in document.evaluation.tasks)
+    assert (first.limit_samples, second.limit_samples, second.seed) == (4, 3, 1)
