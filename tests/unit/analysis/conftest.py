@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from evaldock_entrypoints.contract.document import DEFAULT_PARAMS
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EvaldockError, HarnessError
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.framework import Framework
+from evaldock_entrypoints.contract.params import DEFAULT_PARAMS
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample, SampleError
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.prove import prove

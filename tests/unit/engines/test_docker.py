@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from evaldock.engines.docker import device_requests
-from evaldock_entrypoints.contract.document import Gpus
+from evaldock_entrypoints.contract.fields import Gpus
 
 
 @pytest.mark.parametrize(
