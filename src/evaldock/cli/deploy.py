@@ -8,7 +8,7 @@ import click
 
 from evaldock.cli.documents import document_options, read_given, run_flags
 from evaldock.engines.select import engine_for
-from evaldock.executors.serving import Launcher, serve_until_told
+from evaldock.executors.serving import Launcher, refuse_used_port, serve_until_told
 from evaldock.plan import Plan
 from evaldock.preflight import refuse_unready
 from evaldock.session import make_serving_plan, new_run_id
@@ -37,6 +37,7 @@ def deploy(**flags: Any) -> None:
         flags=run_flags(flags),
     )
     plan = make_serving_plan(given.written, run_id=new_run_id())
+    refuse_used_port(plan)
     refuse_unready(plan, given.written.merged, given.environ)
     with engine_for(plan, _say) as engine:
         launcher = Launcher(

@@ -18,6 +18,7 @@ from evaldock_entrypoints.contract.errors import ExecutionError, InterruptedRunE
 from evaldock_entrypoints.probe import key_value
 
 POLL_S = 0.25
+_STOP_POLL_S = 0.1
 SERVER_LOG = "server.log"
 _LOG_PERIOD_S = 10.0
 _SIGNAL_BASE = 128  # a container's code for a signal is this plus its number
@@ -66,7 +67,7 @@ class Launcher:
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(self.create(self.plan.server.unit, network, SERVER_ALIAS))
             stack.callback(server.save_log, self.log_path)
-            stack.callback(server.stop)
+            stack.callback(self._let_stop, server)
             self.step("waiting for the server")
             self._wait_until_ready(server, network)
             self.step("the server is ready: its log-probabilities of a known sentence are right")
@@ -82,11 +83,15 @@ class Launcher:
         if not self.interruption.requested.is_set():
             return
         self.step("interrupted: letting the container stop (a second signal ends it at once)")
+        self._let_stop(running)
+        raise InterruptedRunError("interrupted", where=self.plan.run_dir, next_step=self.interrupted_step)
+
+    def _let_stop(self, running: Running) -> None:
+        """Give a unit its time to stop, cut short by a second signal."""
         stopper = threading.Thread(target=running.stop, daemon=True)
         stopper.start()
-        while not running.ended.wait(0.1) and not self.interruption.at_once.is_set():
-            pass
-        raise InterruptedRunError("interrupted", where=self.plan.run_dir, next_step=self.interrupted_step)
+        while stopper.is_alive() and not self.interruption.at_once.is_set():
+            stopper.join(_STOP_POLL_S)
 
     def _wait_until_ready(self, server: Running, network: str | None) -> None:
         declared = self.plan.server
@@ -108,10 +113,8 @@ class Launcher:
 def serve_until_told(launcher: Launcher, ready: Callable[[], None]) -> None:
     """Serve the plan's deployment until a signal comes; `ready` is called once it answers.
 
-    Raises UsageError where its port is in use, ExecutionError where the server fails, and InterruptedRunError
-    where the signal comes before it is ready.
+    Raises ExecutionError where the server fails, InterruptedRunError for a signal before it is ready.
     """
-    _refuse_used_port(launcher.plan)
     launcher.log_path.parent.mkdir(parents=True, exist_ok=True)
     launcher.sweep()
     with (
@@ -129,7 +132,8 @@ def serve_until_told(launcher: Launcher, ready: Callable[[], None]) -> None:
         launcher.step("stopping the server")
 
 
-def _refuse_used_port(plan: Plan) -> None:
+def refuse_used_port(plan: Plan) -> None:
+    """Raise UsageError where somebody listens already on the port of this machine that the plan publishes."""
     port = plan.server.unit.published_port if plan.server else None
     if port is None:
         return
@@ -139,16 +143,11 @@ def _refuse_used_port(plan: Plan) -> None:
             trial.bind(("127.0.0.1", port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise port_in_use(port) from error
-
-
-def port_in_use(port: int) -> UsageError:
-    """Return the error for a port of this machine that somebody else listens on."""
-    return UsageError(
-        f"port {port} of this machine is in use",
-        where=f"deployment.port: {port}",
-        next_step=f"choose another: -o deployment.port={port + 1}",
-    )
+                raise UsageError(
+                    f"port {port} of this machine is in use",
+                    where=f"deployment.port: {port}",
+                    next_step=f"choose another: -o deployment.port={port + 1}",
+                ) from error
 
 
 def refuse_dead(server: Running | None) -> None:
