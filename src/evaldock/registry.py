@@ -32,9 +32,11 @@ class Mirror(_Declared):
     def rewrite(self, reference: str) -> str | None:
         """Return the reference at this mirror; None where the prefix is not its own whole components."""
         start = self.from_prefix.rstrip("/")
-        if not reference.startswith((f"{start}/", f"{start}@", f"{start}:")):
+        rest = reference.removeprefix(start)
+        is_port = rest.startswith(":") and "/" in rest
+        if not reference.startswith(start) or not rest.startswith(("/", "@", ":")) or is_port:
             return None
-        return self.to_prefix.rstrip("/") + reference[len(start) :]
+        return self.to_prefix.rstrip("/") + rest
 
 
 class Published(_Declared):

@@ -5,7 +5,7 @@ from tests.kit.plans import made_up_pin
 from tests.unit.test_registry import DIGEST, backend, harness
 
 from evaldock.pins import NO_SUCH_BACKEND, ImagePin, candidates, refuse_missing, resolve
-from evaldock.registry import Registry
+from evaldock.registry import Mirror, Registry
 from evaldock_entrypoints.contract.errors import NotBuiltError, PinError, UsageError
 
 HERE = "linux/amd64"
@@ -134,6 +134,26 @@ def test_a_tag_goes_through_mirrors_too() -> None:
     known = registry(mirrors=(("site.example", "near.example/site"),))
     pin = resolve("toy", known, {}, HERE, image="site.example/mine:3", allow_unpinned=True)
     assert candidates(pin, known) == ["near.example/site/mine:3", "site.example/mine:3"]
+
+
+@pytest.mark.parametrize(
+    ("start", "reference", "rewritten"),
+    [
+        ("a.example", "a.example/x:1", "b.example/x:1"),
+        ("a.example/", "a.example/x:1", "b.example/x:1"),
+        ("a.example/x", "a.example/x:1", "b.example:1"),
+        ("a.example/x", f"a.example/x@{OTHER}", f"b.example@{OTHER}"),
+        ("a.example:5000", "a.example:5000/x", "b.example/x"),
+        ("a.example", "a.example:5000/x", None),  # another registry of that host
+        ("a.example", "a.examples/x", None),
+        ("x", "a.example/x", None),
+    ],
+)
+def test_a_mirror_rewrites_whole_components_at_the_beginning(
+    start: str, reference: str, rewritten: str | None
+) -> None:
+    mirror = Mirror.model_validate({"from": start, "to": "b.example"})
+    assert mirror.rewrite(reference) == rewritten
 
 
 def test_an_image_built_here_or_missing_is_asked_for_nowhere() -> None:
