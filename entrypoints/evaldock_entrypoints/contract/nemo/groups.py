@@ -1,5 +1,6 @@
 """Hydra's `defaults` list, and groups named in place of a section (`-o deployment=vllm`)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
@@ -16,14 +17,22 @@ _OPTIONS = {
     },
     "deployment": {name: name for name in ("none", "vllm", "vllm_ray", "sglang", "nim", "trtllm", "generic")},
 }
-_TP_8 = "its tensor_parallel_size: 8 and port: 8000 are not taken over; unset keys have evaldock's defaults"
-_GROUP_VALUES = {
-    "slurm": "its partition: batch, gres: gpu:8 and walltime: 01:00:00 are not taken over; set what you need",
-    "vllm": _TP_8 + ", and the server gets no --trust-remote-code",
-    "vllm_ray": _TP_8 + ", and the server gets no --trust-remote-code",
+# Values that a group sets in NeMo, with the spellings that a document may set them by.
+_TP_8: dict[str, tuple[str, ...]] = {
+    "tensor_parallel_size: 8": ("tensor_parallel_size", "tensor_parallelism", "tensor_model_parallel_size")
+}
+_GROUP_VALUES: dict[str, dict[str, tuple[str, ...]]] = {
+    "slurm": {
+        "partition: batch": ("partition",),
+        "gres: gpu:8": ("gres", "gpus_per_node"),
+        "walltime: 01:00:00": ("walltime", "time_limit"),
+    },
+    "vllm": _TP_8,
+    "vllm_ray": _TP_8,
     "sglang": _TP_8,
     "trtllm": _TP_8,
 }
+_TRUSTING = ("vllm", "vllm_ray", "trtllm")  # their groups always trust the model's own code
 
 
 def groups(draft: Draft) -> None:
@@ -57,8 +66,17 @@ def _choose(draft: Draft, group: str, option: Branch) -> None:
     if chosen is None:
         raise _other_file({group: option.value}, option.origin)
     draft.put((group, "type"), option.with_value(chosen), clash="keep")
-    if chosen in _GROUP_VALUES:
-        draft.note((group,), _GROUP_VALUES[chosen], where=option.origin)
+    if left := list(_left_to_the_group(draft, group, chosen)):
+        draft.note((group,), f"not taken over from NeMo's group: {', '.join(left)}", where=option.origin)
+
+
+def _left_to_the_group(draft: Draft, group: str, chosen: str) -> Iterator[str]:
+    """Yield what the group sets and the document does not."""
+    for shown, keys in _GROUP_VALUES.get(chosen, {}).items():
+        if not any(draft.has(group, key) for key in keys):
+            yield shown
+    if chosen in _TRUSTING and "trust" not in str(draft.at(group, "extra_args")):
+        yield "--trust-remote-code"
 
 
 def _other_file(item: Any, origin: str) -> UsageError:

@@ -50,6 +50,8 @@ def _name_of_type(draft: Draft) -> str | None:
 
 def nested_configs(draft: Draft) -> None:
     """`nemo_evaluator_config` of all tasks and of single ones, and its older spellings."""
+    if draft.at("evaluation") == []:  # the launcher's own way to say "no tasks"
+        draft.take("evaluation")
     _older_spellings(draft, ("evaluation",))
     _nested(draft, ("evaluation",), None)
     for index, task in items_of(draft.at(*_TASKS)):

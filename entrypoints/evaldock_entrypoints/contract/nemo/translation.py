@@ -6,6 +6,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.layers import KeyPath, Layer, dotted
+from evaldock_entrypoints.contract.nemo.alike import alike
 from evaldock_entrypoints.contract.nemo.draft import MISSING, Draft, Note, items_of, leaves, value_at
 from evaldock_entrypoints.contract.nemo.endpoint import endpoint
 from evaldock_entrypoints.contract.nemo.environment import environment
@@ -115,6 +116,7 @@ _STEPS: tuple[Callable[[Draft], None], ...] = (
     _moved,
     _refused,
     _dropped,
+    alike,
 )
 
 

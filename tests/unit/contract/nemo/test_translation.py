@@ -3,6 +3,7 @@
 UPDATE_GOLDEN=1 writes what is expected anew: read the diff then."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_a_validation_error_names_the_line_of_the_nemo_key() -> None:
         ("deployment: {multiple_instances: true}", "one server per node", "run.yaml:1", "replicas"),
         ("execution: {extra_docker_args: --privileged}", "no further flags", "run.yaml:1", "remove"),
         ("execution: {gres: 'shard:2'}", "not a number of GPUs", "execution.gres", "gpus_per_node"),
-        ("execution: {auto_export: {destinatons: [a]}}", '"destinatons"', "run.yaml:1", '"destinations"'),
+        ("execution: {auto_export: {destination_s: [a]}}", '"destination_s"', "run.yaml:1", '"destinations"'),
         ("auxiliary_deployments: {judge: {type: vllm}}", "starts one model", "run.yaml:1", "auxiliary.judge"),
         ("defaults: [deployment/vllm@auxiliary_deployments.judge]", "second model", "run.yaml:1", "judge"),
         ("defaults:\n  - my_base\n  - _self_", '"my_base"', "run.yaml:2", "base.yaml this.yaml"),
@@ -109,6 +110,7 @@ def test_a_validation_error_names_the_line_of_the_nemo_key() -> None:
         ("config: {type: a, params: {task: b}}", '"b" is not the task', "config.params.task", "harness.b"),
         ("config:\n  typ: a", 'unknown key "typ"', "run.yaml:2  config.typ", '"type"'),
         ("config: {type: a}\nevaluation: {tasks: [b]}", "beside evaluation.tasks", "run.yaml:1", "keep one"),
+        ("config: {type: mmlu}", "another benchmark", "run.yaml:1", "lm-eval.mmlu"),
         ("config: [a]", "no mapping", "run.yaml:1", None),
         ("command: lm-eval {{x}}", "started by its own definition", "run.yaml:1", "framework.yml"),
         (
@@ -158,6 +160,21 @@ def test_what_all_tasks_agree_about_holds_for_the_run() -> None:
     }
 
 
+def test_an_override_of_one_task_cannot_change_what_holds_for_the_run() -> None:
+    with pytest.raises(UsageError) as caught:
+        translate(override_layer(["evaluation.tasks[0].endpoint_type=chat"]))
+    assert caught.value.where == "-o evaluation.tasks[0].endpoint_type  evaluation.tasks[0].endpoint_type"
+    assert caught.value.next_step == "set it for the whole run"
+
+
+def test_a_layer_without_lines_is_named_itself() -> None:
+    tree = {"execution": {"mode": "parallel", "auto_export": ["local"]}, "env_vars": {"HF_HOME": "lit:x"}}
+    assert {note.where for note in translate(Layer(tree=tree, name="flag")).notes} == {"flag"}
+    with pytest.raises(UsageError) as caught:
+        translate(Layer(tree={"env_vars": {"X": "lit:1"}}, name="flag"))
+    assert caught.value.where == "flag  env_vars.X"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -198,6 +215,28 @@ def test_a_key_under_another_name_on_this_host_is_named_so() -> None:
     assert tree == {"target": {"api_endpoint": {"api_key_name": "MY_KEY"}}}
 
 
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ("evaluation: {tasks: [hellaswag]}", ["num_fewshot: 10"]),
+        ("evaluation: {tasks: [{name: lm-evaluation-harness.winogrande}]}", ["num_fewshot: 5"]),
+        ("evaluation: {tasks: [{name: winogrande, params: {extra: {num_fewshot: 0}}}]}", []),
+        ("evaluation: {tasks: [hellaswag], params: {extra: {num_fewshot: 0}}}", []),
+        ("evaluation: {tasks: [piqa, gsm8k]}", ["at completions"]),
+        ("evaluation: {tasks: [gsm8k]}\ntarget: {api_endpoint: {type: chat}}", []),
+        ("evaluation: {tasks: [gsm8k]}\ntarget: {api_endpoint: {url: http://localhost/v1/completions/}}", []),
+        ("evaluation: {tasks: [humaneval]}", ["human-eval"]),
+        ("evaluation: {tasks: [lm-eval.mmlu, 3, {params: {}}]}", []),
+    ],
+)
+def test_a_task_that_nemo_asks_otherwise_is_noted(text: str, notes: list[str]) -> None:
+    layer = parse_yaml(f"{text}\ndefaults: [_self_]", "run.yaml")
+    found = translate(layer).notes
+    assert len(found) == len(notes)
+    assert all(note in one.message for note, one in zip(notes, found, strict=True))
+    assert all(one.where == "run.yaml:1" for one in found)
+
+
 def test_groups_named_in_place_of_a_section_are_types() -> None:
     layer = override_layer(["deployment=vllm_ray", "execution=slurm/default"])
     assert translate(layer).layer.tree == {"deployment": {"type": "vllm"}, "execution": {"type": "slurm"}}
@@ -220,3 +259,13 @@ def test_the_page_names_every_key() -> None:
     page = (checkout_root() / "docs" / "nemo.md").read_text(encoding="utf-8")
     names = {row.key.replace("evaluation.tasks.*", "evaluation.tasks[]") for row in ROWS}
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+def test_the_documents_of_the_page_are_read_without_a_note() -> None:
+    page = (checkout_root() / "docs" / "nemo.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        layer = parse_yaml(block, "page")
+        assert valid(layer).evaluation.tasks
+        assert not read([layer], ENVIRON).notes
