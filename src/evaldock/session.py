@@ -12,13 +12,14 @@ from typing import Any
 
 from evaldock.analysis.report import write_report
 from evaldock.analysis.summary import write_summary
-from evaldock.compiler import Inputs, Surroundings, compile_plan, compile_serving, needed_images
+from evaldock.compiler import Inputs, Surroundings, compile_plan, compile_serving
+from evaldock.compiler.images import Resolving, pins_for
 from evaldock.document import Written
 from evaldock.engines.select import engine_for
 from evaldock.executors.folders import prepare_folders
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
-from evaldock.pins import local_platform, resolve
+from evaldock.pins import local_platform
 from evaldock.plan import Plan
 from evaldock.registry import Registry, load_registry
 from evaldock.schema import schema_file
@@ -51,11 +52,10 @@ def make_serving_plan(given: Written, *, run_id: str) -> Plan:
 
 
 def _inputs(given: Written, run_id: str, registry: Registry, *, allow_unpinned: bool) -> Inputs:
-    built = built_pins()
-    pins = {
-        name: resolve(name, registry, built, local_platform(), image=image, allow_unpinned=allow_unpinned)
-        for name, image in needed_images(given.document, given.merged, registry).items()
-    }
+    resolving = Resolving(
+        registry=registry, built=built_pins(), platform=local_platform(), allow_unpinned=allow_unpinned
+    )
+    pins = pins_for(given.document, given.merged, resolving)
     around = Surroundings(
         run_id=run_id,
         run_dir=str(Path(given.document.output.dir).absolute() / run_id),
@@ -75,7 +75,9 @@ def execute(
     prepare_folders(plan, merged)
     events.step(f"run {plan.run_id}, results in {plan.run_dir}")
     with engine_for(plan, events.step) as engine:
-        executor = LocalExecutor(plan=plan, engine=engine, events=events, environ=os.environ if environ is None else environ)
+        executor = LocalExecutor(
+            plan=plan, engine=engine, events=events, environ=os.environ if environ is None else environ
+        )
         try:
             return executor.run()
         finally:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaldock.compiler import Inputs, Surroundings, compile_plan, needed_images
+from evaldock.compiler import Inputs, Surroundings, compile_plan
+from evaldock.compiler.images import needed_images
 from evaldock.pins import ImagePin
 from evaldock.plan import Plan
 from evaldock.registry import load_registry

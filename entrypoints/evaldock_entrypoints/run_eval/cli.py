@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import traceback
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import click
@@ -27,6 +27,7 @@ from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.run import Options, run_task
 
 PROGRAM = "run_eval"
+_OWN_SERVER = "http://127.0.0.1:8080/v1"
 
 
 def harness_dir() -> Path:
@@ -94,8 +95,14 @@ def _run(flags: dict[str, Any]) -> ExitCode:
         return ExitCode.COMPLETE
     job = request.make_job(asked, wanted, framework, harness_dir=harness_dir(), data_dir=data_dir())
     if flags["dry_run"]:
-        click.echo(json.dumps(_dry_run(job), indent=2))
+        click.echo(json.dumps(_dry_run(job, flags["model_path"]), indent=2))
         return ExitCode.COMPLETE
+    if flags["model_path"]:
+        raise NotBuiltError(
+            "--model_path (a harness image with a backend in it)",
+            where=f"--model_path {flags['model_path']}",
+            next_step="serve the model in a container of its own and give --model_url",
+        )
     options = Options(
         phases=flags["phases"],
         fresh=flags["fresh"],
@@ -108,8 +115,6 @@ def _run(flags: dict[str, Any]) -> ExitCode:
 
 
 def _request(flags: dict[str, Any], framework: Framework) -> request.Request:
-    if flags["model_path"]:
-        raise NotBuiltError("--model_path (a harness image with a backend in it)", where="--model_path")
     if not flags["eval_type"] and not flags["run_config"]:
         names = ", ".join(task.name for task in framework.tasks)
         raise UsageError("no task given", where="--eval_type", next_step=f"one of: {names}")
@@ -122,13 +127,23 @@ def _request(flags: dict[str, Any], framework: Framework) -> request.Request:
         output_dir=flags["output_dir"] or Path("/results"),
         run_config=flags["run_config"],
         overrides=flags["overrides"],
-        flags=flags,
+        flags={**flags, **_served_here(flags)},
         scratch_dir=flags["scratch_dir"],
     )
 
 
-def _dry_run(job: Job) -> dict[str, Any]:
+def _served_here(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the endpoint of a model that this image's own backend is to serve."""
+    if not flags["model_path"]:
+        return {}
+    name = flags["model_id"] or PurePosixPath(flags["model_path"]).name
+    return {"model_url": flags["model_url"] or _OWN_SERVER, "model_id": name}
+
+
+def _dry_run(job: Job, model_path: str | None) -> dict[str, Any]:
+    serve = ["serve", "--model_path", model_path, "--served_model_name", job.endpoint.model_id]
     return {
+        **({"serve": serve} if model_path else {}),
         "task": f"{job.framework.name}.{job.task.name}",
         "endpoint": dict(job.endpoint.__dict__),
         "params": job.params,

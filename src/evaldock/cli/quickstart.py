@@ -6,7 +6,7 @@ import click
 
 from evaldock.cli.documents import Given, read_given
 from evaldock.cli.run import carry_out
-from evaldock.compiler import needed_images
+from evaldock.compiler.images import needed_images
 from evaldock.document import NO_FLAGS
 from evaldock.session import make_plan, new_run_id
 from evaldock.supply.build import build_images

@@ -4,15 +4,12 @@ from dataclasses import replace
 
 from evaldock.compiler.inputs import Inputs, Surroundings
 from evaldock.compiler.server import server_of
-from evaldock.compiler.tasks import asked_task, evaluation_of, find
+from evaldock.compiler.tasks import asked_task, evaluation_of
 from evaldock.compiler.unbuilt import refuse_contradictions, unbuilt_parts
 from evaldock.plan import Executor, Plan, Server
-from evaldock.registry import Registry
-from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.layers import Merged
 
-__all__ = ["Inputs", "Surroundings", "compile_plan", "compile_serving", "needed_images"]
+__all__ = ["Inputs", "Surroundings", "compile_plan", "compile_serving"]
 
 
 def compile_plan(inputs: Inputs) -> Plan:
@@ -88,24 +85,3 @@ def _refuse_twins(inputs: Inputs, names: list[str]) -> None:
                 where=inputs.place("evaluation", "tasks", index),
                 next_step="keep one; a second set-up of a task is a second run",
             )
-
-
-def needed_images(document: Document, merged: Merged, registry: Registry) -> dict[str, str | None]:
-    """Return the images that a document's plan uses: name → the reference that the document itself gives.
-
-    Raises UsageError for an unknown task, and for two images of one harness.
-    """
-    images: dict[str, str | None] = {}
-    if document.deployment.type != "none":
-        images[document.deployment.type] = document.deployment.image
-    for index, request in enumerate(document.evaluation.tasks):
-        harness = find(registry, merged, request, index)[0]
-        earlier = images.get(harness)
-        if earlier and request.image and earlier != request.image:
-            raise UsageError(
-                f'two tasks of "{harness}" name two images: {earlier} and {request.image}',
-                where=merged.place(("evaluation", "tasks", index, "image")),
-                next_step="compare images in two runs",
-            )
-        images[harness] = request.image or earlier
-    return images

@@ -1,6 +1,11 @@
 """Documents: what is understood, and how what is not is refused."""
 
+import time
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import ExitCode, UsageError
@@ -129,3 +134,36 @@ def test_parameters_for_every_task_on_the_command_line_beat_a_tasks_own() -> Non
     )
     first, second = (task.params for task in document.evaluation.tasks)
     assert (first.limit_samples, second.limit_samples, second.seed) == (4, 3, 1)
+
+
+KEYS = st.sampled_from(
+    [
+        *("deployment", "target", "api_endpoint", "url", "evaluation", "tasks", "name", "params", "extra"),
+        *("seed", "execution", "gpus", "type", "port", "auxiliary", "judge", "adapter_config", "nonsense"),
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(KEYS, TREES, max_size=5))
+def test_any_tree_is_a_document_or_a_usage_error_with_its_place_within_a_second(tree: dict[str, Any]) -> None:
+    start = time.process_time()
+    refused = refused_tree(tree)
+    assert time.process_time() - start < 1
+    assert refused is None or (refused.where and refused.next_step)
+
+
+def refused_tree(tree: dict[str, Any]) -> UsageError | None:
+    """Return why the tree is refused; anything but a UsageError passes through."""
+    try:
+        whole = read_layers([Layer(tree=tree, name="fuzz")], flags=NO_FLAGS, environ={})
+        validate(Document, whole.merged)
+    except UsageError as error:
+        return error
+    return None
