@@ -89,8 +89,8 @@ def test_a_harness_image_cannot_stand_for_a_backend() -> None:
 
 
 def test_an_unknown_name_is_refused_with_what_is_near() -> None:
-    with pytest.raises(UsageError, match='no image is called "toi"') as caught:
-        resolve("toi", registry(), {}, HERE)
+    with pytest.raises(UsageError, match='no image is called "toyy"') as caught:
+        resolve("toyy", registry(), {}, HERE)
     assert "toy" in (caught.value.next_step or "")
 
 

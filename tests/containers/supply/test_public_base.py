@@ -1,14 +1,11 @@
 """A base image from a registry by digest: refused, fetched, remembered."""
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
+from tests.containers.supply.registries import Registry, insecure, serving
 from tests.containers.supply.sites import Site, image_config, new_site, run_in_engine
 
 from evaldock.supply import buildah
@@ -24,57 +21,34 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
 # Debian as a registry has it: without what our base adds.
 DOCKERFILE = "FROM scratch\nADD root.tar /\nRUN dpkg --purge tini\n"
-REGISTRY_SETTINGS = """
-version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registry:
-    """A registry on a loopback port that holds one Debian image."""
+class Debian:
+    """A registry that holds one Debian image."""
 
-    address: str
-    folder: Path
-    debian: str  # REGISTRY/REPOSITORY@digest
+    registry: Registry
+    reference: str  # REGISTRY/REPOSITORY@digest
 
-    def manifest_file(self) -> Path:
-        digest = self.debian.rpartition(":")[2]
-        return self.folder / "docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+    @property
+    def repository(self) -> str:
+        return self.reference.partition("@")[0]
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian]:
     """Serve a bootstrapped Debian root file system over plain HTTP."""
-    ensure_packages((*BUILD_PACKAGES, "docker-registry"), report=lambda _: None)
+    ensure_packages(BUILD_PACKAGES, report=lambda _: None)
     folder = tmp_path_factory.mktemp("registry")
-    port = free_port()
-    settings = folder / "config.yml"
-    settings.write_text(REGISTRY_SETTINGS.format(folder=folder / "blobs", port=port), encoding="utf-8")
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(settings)], stdout=log, stderr=log)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/v2/")
-            digest = publish(folder, f"127.0.0.1:{port}/library/debian")
-            yield Registry(
-                address=f"127.0.0.1:{port}",
-                folder=folder / "blobs",
-                debian=f"127.0.0.1:{port}/library/debian@{digest}",
-            )
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    with serving(folder) as registry:
+        repository = f"{registry.address}/library/debian"
+        yield Debian(registry=registry, reference=f"{repository}@{publish(folder, repository)}")
 
 
 @pytest.fixture(autouse=True)
-def plain_http_on_loopback(
-    registry: Registry, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The caller's own registries.conf says which registry has no TLS; evaldock has no flag for it."""
-    settings = tmp_path_factory.mktemp("registries") / "registries.conf"
-    settings.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n', encoding="utf-8")
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(settings))
+def plain_http_on_loopback(debian: Debian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's own registries.conf says which registry has no TLS."""
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(tmp_path, debian.registry.address)))
 
 
 @pytest.fixture
@@ -84,29 +58,26 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iter
         yield made
 
 
-def test_tag_is_a_usage_error(fresh_site: Site, registry: Registry) -> None:
+def test_tag_is_a_usage_error(fresh_site: Site, debian: Debian) -> None:
     with pytest.raises(UsageError) as caught:
-        fresh_site.build("base", base=f"{registry.address}/library/debian:12")
+        fresh_site.build("base", base=f"{debian.repository}:12")
 
     assert caught.value.exit_code == ExitCode.USAGE
 
 
-def test_digest_that_the_registry_lacks_fails_the_build(fresh_site: Site, registry: Registry) -> None:
+def test_digest_that_the_registry_lacks_fails_the_build(fresh_site: Site, debian: Debian) -> None:
     with pytest.raises(ExecutionError, match="manifest unknown") as caught:
-        fresh_site.build("base", base=f"{registry.address}/library/debian@sha256:{'0' * 64}")
+        fresh_site.build("base", base=f"{debian.repository}@sha256:{'0' * 64}")
 
     assert caught.value.exit_code == ExitCode.EXECUTION
 
 
-def test_other_bytes_under_the_digest_are_a_pin_error(fresh_site: Site, registry: Registry) -> None:
-    manifest = registry.manifest_file()
-    good = manifest.read_bytes()
-    manifest.write_bytes(good + b"\n")
-    try:
-        with pytest.raises(PinError, match="other bytes") as caught:
-            fresh_site.build("base", base=registry.debian)
-    finally:
-        manifest.write_bytes(good)
+def test_other_bytes_under_the_digest_are_a_pin_error(fresh_site: Site, debian: Debian) -> None:
+    with (
+        debian.registry.tampered(debian.reference.partition("@")[2]),
+        pytest.raises(PinError, match="other bytes") as caught,
+    ):
+        fresh_site.build("base", base=debian.reference)
 
     assert caught.value.exit_code == ExitCode.PIN
     with fresh_site.active():
@@ -114,31 +85,31 @@ def test_other_bytes_under_the_digest_are_a_pin_error(fresh_site: Site, registry
 
 
 def test_registry_without_tls_is_refused_unless_the_caller_allows_it(
-    fresh_site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    fresh_site: Site, debian: Debian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CONTAINERS_REGISTRIES_CONF")
 
     with pytest.raises(ExecutionError, match="HTTP response to HTTPS client"):
-        fresh_site.build("base", base=registry.debian)
+        fresh_site.build("base", base=debian.reference)
 
 
-def test_image_on_a_public_base_runs_and_its_lineage_is_locked(fresh_site: Site, registry: Registry) -> None:
-    images = fresh_site.build("tiny", base=registry.debian)
+def test_image_on_a_public_base_runs_and_its_lineage_is_locked(fresh_site: Site, debian: Debian) -> None:
+    images = fresh_site.build("tiny", base=debian.reference)
 
     output = run_in_engine(fresh_site, images["tiny"], ["python", "-c", "import six; print(six.__version__)"])
 
     assert output.strip() == "1.17.0"
-    assert images["base"].public_base == registry.debian
-    assert images["base"].base_digest == registry.debian.partition("@")[2]
+    assert images["base"].public_base == debian.reference
+    assert images["base"].base_digest == debian.reference.partition("@")[2]
     assert images["tiny"].base_digest == images["entrypoints"].base_digest == images["base"].digest
     assert (
         image_config(fresh_site, images["base"])["Labels"]["org.opencontainers.image.base.name"]
-        == registry.debian
+        == debian.reference
     )
 
 
-def test_later_build_stays_on_the_public_base(fresh_site: Site, registry: Registry) -> None:
-    first = fresh_site.build("base", base=registry.debian)["base"]
+def test_later_build_stays_on_the_public_base(fresh_site: Site, debian: Debian) -> None:
+    first = fresh_site.build("base", base=debian.reference)["base"]
 
     later = fresh_site.build("entrypoints")
 
@@ -161,20 +132,3 @@ def publish(folder: Path, repository: str) -> str:
     finally:
         buildah.release(storage)
     return (folder / "digest").read_text(encoding="ascii").strip()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def wait_for(url: str) -> None:
-    deadline_s = time.monotonic() + 20
-    while True:
-        try:
-            return requests.get(url, timeout=5).raise_for_status()
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)

@@ -6,15 +6,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docker
 import pytest
 from tests.containers.supply.registries import Registry, free_port, insecure, login_file, serving
 from tests.kit.cli import Ended, evaldock
+from tests.kit.plans import plan_of
 
-from evaldock.engines.docker import DockerEngine
+from evaldock.engines.select import engine_for
 from evaldock.pins import ImagePin
 from evaldock.plan import Unit
 from evaldock.registry import Registry as Catalogue
@@ -114,6 +115,14 @@ def forget(client: docker.DockerClient, image_id: str) -> None:
         client.images.remove(image_id, force=True)
 
 
+def site_mirrors(config: Path, *mirrors: tuple[str, str]) -> None:
+    """Write the site's file below a configuration folder."""
+    site = config / "evaldock" / "registry.yaml"
+    site.parent.mkdir()
+    tree = {"mirrors": [{"from": start, "to": to} for start, to in mirrors]}
+    site.write_text(json.dumps(tree), encoding="utf-8")
+
+
 def nowhere() -> str:
     """Return the address of a registry that is down."""
     return f"127.0.0.1:{free_port()}"
@@ -143,11 +152,16 @@ def test_a_mirror_that_is_down_is_passed_over(place: Place) -> None:
     assert said[2:] == [f"pulling {place.registry.address}/evaldock/tiny@{place.digest}"]
 
 
-def test_a_container_of_an_image_from_a_mirror_is_made_of_the_pinned_bytes(place: Place) -> None:
-    pin = place.pin("evaldock/tiny")
-    ids, _ = place.pull(pin, ("evaldock", f"{place.registry.address}/evaldock"))
-    unit = Unit(name="tiny", role="evaluation", image=pin, argv=("x",), network="none")
-    with DockerEngine(place.host, "pull-test", image_ids=ids) as engine:
+def test_a_plans_image_comes_from_the_sites_mirror_and_its_container_is_of_the_pinned_bytes(
+    place: Place, tmp_path: Path
+) -> None:
+    site_mirrors(tmp_path, ("evaldock", f"{place.registry.address}/evaldock"))
+    endpoint = {"url": "http://localhost:1/v1", "model_id": "m"}
+    plan = plan_of({"evaluation": {"tasks": ["gsm8k"]}, "target": {"api_endpoint": endpoint}})
+    unit = Unit(name="tiny", role="evaluation", image=place.pin("evaldock/tiny"), argv=("x",), network="none")
+    evaluation = replace(plan.evaluations[0], units=(unit,))
+    pulled = replace(plan, run_id="pull-test", engine="docker", evaluations=(evaluation,))
+    with engine_for(pulled, lambda _: None) as engine:
         engine.create(unit, user="1:1", network=None, alias=None, secrets={})
     container = place.client.containers.get("evaldock-pull-test-tiny")
     try:
@@ -222,11 +236,7 @@ def test_tasks_are_listed_from_a_registry_without_pulling(place: Place, tmp_path
 
 
 def test_tasks_are_listed_through_a_mirror(place: Place, tmp_path: Path) -> None:
-    site = tmp_path / "evaldock" / "registry.yaml"
-    site.parent.mkdir()
-    down = {"from": "made-up.example", "to": nowhere()}
-    up = {"from": "made-up.example", "to": place.registry.address}
-    site.write_text(json.dumps({"mirrors": [down, up]}), encoding="utf-8")
+    site_mirrors(tmp_path, ("made-up.example", nowhere()), ("made-up.example", place.registry.address))
     assert_lists(f"made-up.example/evaldock/tiny@{place.digest}", tmp_path)
 
 
