@@ -21,6 +21,7 @@ _SIGNS: tuple[tuple[Kind, str], ...] = (
     ("not there", r"not found|manifest unknown|name unknown|blob unknown|no such image|does not exist"),
 )
 _SHOWN = 300
+_LOG_PREFIX = re.compile(r'^time="[^"]*" level=\w+ msg=')  # of skopeo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,6 @@ class Refusal:
 
 def refusal(reference: str, said: str) -> Refusal:
     """Return what a message means; whatever is not known is no answer."""
-    text = one_line(said.strip())[-_SHOWN:]
+    text = one_line(_LOG_PREFIX.sub("", said.strip()))[-_SHOWN:]
     kinds = (kind for kind, sign in _SIGNS if re.search(sign, said, re.IGNORECASE))
     return Refusal(reference=reference, kind=next(kinds, "no answer"), text=text)

@@ -34,3 +34,7 @@ def test_a_registrys_words_are_shown_on_one_short_line() -> None:
     assert "\x1b" not in str(found)
     assert "\n" not in str(found)
     assert len(str(found)) < 400
+
+
+def test_skopeos_clock_is_not_shown() -> None:
+    assert refusal("host/x", 'time="2026-01-01T00:00:00Z" level=fatal msg="no route"').text == '"no route"'
