@@ -9,7 +9,7 @@ from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.layers import KeyPath, Layer, Merged, dotted, merge
 from evaldock_entrypoints.contract.nemo.draft import Draft, Note, items_of, leaves, value_at
 from evaldock_entrypoints.contract.nemo.interpolation import Interpolation
-from evaldock_entrypoints.contract.nemo.translation import Translation, is_nemo, translate
+from evaldock_entrypoints.contract.nemo.translation import Translation, is_launcher, is_nemo, translate
 from evaldock_entrypoints.contract.validation import canonical, nearest
 
 _TASKS = ("evaluation", "tasks")
@@ -34,7 +34,7 @@ def read(layers: Sequence[Layer], environ: Mapping[str, str]) -> Reading:
         return Reading(layers=tuple(layers))
     translations = [translate(layer) for layer in layers]
     translated = [translation.layer for translation in translations]
-    if any(is_nemo(layer.tree) and "config" not in layer.tree for layer in layers):
+    if any(is_launcher(layer.tree) for layer in layers):
         interpolation = Interpolation(merge(layers).tree, environ)
         translated = [_filled(layer, interpolation) for layer in translated]
     _refuse_unset(translations, translated)

@@ -22,7 +22,7 @@ def own_config(draft: Draft) -> None:
     if not draft.has("config"):
         return
     if draft.mapping("config"):
-        draft.refuse_unknown(("config",), _CONFIG)
+        _refuse_unknown(draft, ("config",))
         name = _name_of_type(draft)
         _params(draft, ("config",), ("evaluation", "params"), name)
         if draft.has("config", "output_dir"):
@@ -78,7 +78,7 @@ def _nested(draft: Draft, owner: KeyPath, name: str | None) -> None:
         draft.refuse_unknown(base, ("config", "target", "metadata"))
         if draft.mapping(*base, "config"):
             config = (*base, "config")
-            draft.refuse_unknown(config, _CONFIG)
+            _refuse_unknown(draft, config)
             _same_task(draft, (*config, "type"), name)
             _params(draft, config, (*owner, "params"), name)
             _drop(draft, config)
@@ -132,6 +132,16 @@ def _same_task(draft: Draft, path: KeyPath, name: str | None) -> None:
         where=where,
         next_step=f'remove it and name the task itself: "{wanted}", or "harness.{wanted}"',
     )
+
+
+def _refuse_unknown(draft: Draft, config: KeyPath) -> None:
+    if draft.has(*config, "target"):
+        raise UsageError(
+            "target stands below config, where nothing reads it",
+            where=draft.place((*config, "target")),
+            next_step="indent it less: target belongs beside config",
+        )
+    draft.refuse_unknown(config, _CONFIG)
 
 
 def _drop(draft: Draft, owner: KeyPath) -> None:

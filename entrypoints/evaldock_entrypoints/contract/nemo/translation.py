@@ -26,6 +26,7 @@ _OWN_CODE = (
     *("deployment.endpoints", "deployment.multiple_instances", "execution.gres", "execution.auto_export"),
     *(f"{_TASK}.endpoint_type", f"{_TASK}.dataset_dir", *_NESTED),
 )
+_LAUNCHERS = ("defaults", "env_vars", "auxiliary_deployments", "execution", "deployment", "evaluation")
 KEYS = (*_OWN_CODE, *(row.key for row in ROWS))  # that only NeMo has
 
 
@@ -42,6 +43,13 @@ def is_nemo(tree: dict[Any, Any]) -> bool:
     """Tell whether the tree holds anything that only NeMo Evaluator writes."""
     draft = Draft(Layer(tree=tree))
     return any(True for key in KEYS for _ in draft.matches(key)) or any(form(tree) for form in _FORMS)
+
+
+def is_launcher(tree: dict[Any, Any]) -> bool:
+    """Tell whether the tree is one of the launcher's, where OmegaConf fills `${…}`."""
+    draft = Draft(Layer(tree=tree))
+    keys = [key for key in KEYS if key.partition(".")[0] in _LAUNCHERS]
+    return _has_omegaconf(tree) or any(True for key in keys for _ in draft.matches(key))
 
 
 def translate(layer: Layer) -> Translation:

@@ -94,7 +94,8 @@ def test_a_run_configuration_has_no_interpolations() -> None:
     text = (
         "config: {type: a}\ntarget: {api_endpoint: {adapter_config: {custom_system_prompt: 'Find ${x}$.'}}}"
     )
-    adapter = valid(parse_yaml(text, "run.yaml")).target.api_endpoint.adapter_config
+    overrides = override_layer(["target.api_endpoint.type=vlm"], "--overrides")
+    adapter = valid(parse_yaml(text, "run.yaml"), overrides).target.api_endpoint.adapter_config
     assert adapter is not None
     assert adapter.custom_system_prompt == "Find ${x}$."
 

@@ -109,6 +109,7 @@ def test_a_validation_error_names_the_line_of_the_nemo_key() -> None:
         ("env_vars: {HF_TOKEN: '???'}", "must be set", "run.yaml:1", None),
         ("config: {type: a, params: {task: b}}", '"b" is not the task', "config.params.task", "harness.b"),
         ("config:\n  typ: a", 'unknown key "typ"', "run.yaml:2  config.typ", '"type"'),
+        ("config: {type: a, target: {}}", "below config", "run.yaml:1  config.target", "beside config"),
         ("config: {type: a}\nevaluation: {tasks: [b]}", "beside evaluation.tasks", "run.yaml:1", "keep one"),
         ("config: {type: mmlu}", "another benchmark", "run.yaml:1", "lm-eval.mmlu"),
         ("config: [a]", "no mapping", "run.yaml:1", None),
