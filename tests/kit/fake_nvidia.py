@@ -5,7 +5,9 @@ a container starts. Ours makes as many device nodes as are asked for, up to a bo
 coming up, by entering its mount namespace.
 """
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _HOOK = """#!{python}
@@ -33,16 +35,21 @@ def write_hook(folder: Path, *, present: int, smi: str = "") -> None:
     path.chmod(0o755)
 
 
-def write_cdi(folder: Path, *, present: int, given: int | None = None) -> None:
-    """Write a CDI specification of `present` GPUs; "all" gives only the first `given` of them."""
-    nodes = [f'{{"path": "/dev/nvidia{number}", "hostPath": "/dev/null"}}' for number in range(present)]
-    everything = ", ".join(nodes[:given])
+def write_cdi(folder: Path, nodes: Mapping[str, Sequence[int]]) -> Path:
+    """Write a CDI specification: of each name of a GPU the device nodes that a container gets for it."""
     devices = [
-        f'{{"name": "{number}", "containerEdits": {{"deviceNodes": [{node}]}}}}'
-        for number, node in enumerate(nodes)
+        {
+            "name": name,
+            "containerEdits": {
+                "env": [f"FAKE_GPU={name}"],
+                "deviceNodes": [
+                    {"path": f"/dev/nvidia{number}", "hostPath": "/dev/null"} for number in numbers
+                ],
+            },
+        }
+        for name, numbers in nodes.items()
     ]
-    devices.append(f'{{"name": "all", "containerEdits": {{"deviceNodes": [{everything}]}}}}')
-    (folder / "evaldock-fake.json").write_text(
-        f'{{"cdiVersion": "0.3.0", "kind": "nvidia.com/gpu", "devices": [{", ".join(devices)}]}}',
-        encoding="utf-8",
-    )
+    path = folder / "evaldock-fake.json"
+    spec = {"cdiVersion": "0.3.0", "kind": "nvidia.com/gpu", "devices": devices}
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    return path
