@@ -99,15 +99,3 @@ def test_tasks_are_listed_for_people_and_for_machines(run: Path) -> None:
 def test_runs_of_an_empty_folder_are_none_and_results_say_so(run: Path) -> None:
     assert evaldock("ls", "runs", cwd=run).out == ""
     assert_refused(evaldock("results", cwd=run), ExitCode.USAGE, "no run")
-
-
-def test_checking_an_unreachable_endpoint_exits_3_at_once(run: Path) -> None:
-    ended = evaldock("check", "http://127.0.0.1:9/v1", "--model_id", "m", cwd=run)
-    assert_refused(ended, ExitCode.ENDPOINT, "does not answer")
-
-
-def test_an_unset_key_variable_is_named(run: Path) -> None:
-    ended = evaldock(
-        "check", "http://127.0.0.1:9/v1", "--model_id", "m", "--api_key_name", "NO_SUCH", cwd=run
-    )
-    assert_refused(ended, ExitCode.USAGE, "NO_SUCH")
