@@ -1,5 +1,7 @@
 """`evaldock clean`."""
 
+import json
+
 import click
 
 from evaldock.engines.docker import DockerEngine
@@ -10,19 +12,24 @@ from evaldock.supply.host import find_engine, stop_own_engine
 @click.command()
 @click.option("--engine", is_flag=True, help="Also stop the dockerd that evaldock started and kept.")
 @click.option("--images", is_flag=True, help="Also remove images and layers that no newest build needs.")
-def clean(engine: bool, images: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was removed as a JSON list.")
+def clean(engine: bool, images: bool, as_json: bool) -> None:
     """Remove containers and networks of runs that were killed.
 
     \b
     evaldock clean
     evaldock clean --engine --images
     """
+    lines: list[str] = []
+    say = lines.append if as_json else click.echo
     host = find_engine()
     if host is not None:
         with DockerEngine(host, "clean") as docker:
             for name in docker.sweep():
-                click.echo(f"removed {name}")
+                say(f"removed {name}")
     if images:
-        clean_images(report=click.echo)
+        clean_images(report=say)
     if engine and stop_own_engine():
-        click.echo("stopped evaldock's own dockerd")
+        say("stopped evaldock's own dockerd")
+    if as_json:
+        click.echo(json.dumps(lines))

@@ -2,9 +2,12 @@
 
 import importlib
 import os
+import select
+import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -42,6 +45,10 @@ UNBUILT = """
 """
 
 
+class _PipeError(Exception):
+    """A pipe broke: perhaps that of standard output. click would end with 1 and say nothing."""
+
+
 class _Commands(click.Group):
     """A group whose commands live in modules of their own."""
 
@@ -56,6 +63,12 @@ class _Commands(click.Group):
         if cmd_name in UNBUILT.split():
             return _unbuilt(cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeError from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -123,9 +136,9 @@ def evaldock(debug: bool) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
     arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
+    signal.signal(signal.SIGTERM, _terminated)  # as Ctrl-C: what is held is given back on the way out
     try:
         code = evaldock.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
         sys.exit(int(code or 0))
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
@@ -134,14 +147,19 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(int(ExitCode.USAGE))
     except click.ClickException as error:
         _end(usage_error(error, arguments), debug=debug)
-    except BrokenPipeError:
+    except _PipeError as error:
         _end_without_reader()
+        _end(internal_error(error), debug=debug)
     except (click.Abort, KeyboardInterrupt):
         _end(_interrupted(arguments), debug=False)
     except EvaldockError as error:
         _end(error, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
         _end(internal_error(error), debug=debug)
+
+
+def _terminated(_: int, __: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _interrupted(arguments: list[str]) -> EvaldockError:
@@ -162,7 +180,10 @@ def _end(error: EvaldockError, *, debug: bool) -> NoReturn:
     sys.exit(int(error.exit_code))
 
 
-def _end_without_reader() -> NoReturn:
-    """End quietly after `evaldock … | head`; the interpreter must not fail at its own last flush."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(int(ExitCode.INTERRUPTED))
+def _end_without_reader() -> None:
+    """End quietly where nobody reads standard output any more, as in `evaldock … | head -1`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if any(flags & select.POLLERR for _, flags in poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        sys.exit(int(ExitCode.INTERRUPTED))

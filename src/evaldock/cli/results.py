@@ -39,6 +39,10 @@ def results(
     evaldock results 20260131T --json
     evaldock results 20260131T --samples --failed | head -3
     """
+    if samples and as_json:
+        raise _contradiction("--samples prints JSON lines, --json one JSON value", "leave one of them out")
+    if (failed or truncated) and not samples:
+        raise _contradiction("--failed and --truncated choose among samples", "add --samples")
     path = _path(run_id, output_dir)
     if samples:
         _print_samples(read_run(path), failed=failed, truncated=truncated)
@@ -49,13 +53,17 @@ def results(
         click.echo(f"report: {path / 'report.html'}", err=True)
 
 
+def _contradiction(what: str, step: str) -> UsageError:
+    return UsageError(what, where="evaldock results", next_step=step)
+
+
 def _path(run_id: str | None, output_dir: Path) -> Path:
     if run_id:
         return find_run(output_dir, run_id).path
     newest = next(iterate_runs(output_dir), None)
     if newest is None:
         raise UsageError(
-            f"there is no run in {output_dir}", next_step="evaldock run eval.yaml, or --output-dir"
+            "there is no run yet", where=f"{output_dir}/", next_step="evaldock run eval.yaml, or --output-dir"
         )
     return newest.path
 

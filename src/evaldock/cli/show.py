@@ -1,7 +1,11 @@
-"""Shows a run's events: progress bars on a terminal, plain lines elsewhere. All of it on stderr."""
+"""Shows a run's events: progress bars on a terminal, plain lines elsewhere. All of it on stderr.
+
+rich heeds NO_COLOR and FORCE_COLOR by itself.
+"""
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -103,10 +107,15 @@ def _reason(end: TaskEnd) -> str:
     return f": {one_line(str(reasons[0]))}" if reasons else ""
 
 
+def _can_redraw() -> bool:
+    """Tell whether standard error is a terminal that can go back over its lines."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
 @contextlib.contextmanager
 def events_for(tasks: int) -> Iterator[PlainEvents]:
     """Yield what shows this run on this output."""
-    if not sys.stderr.isatty():
+    if not _can_redraw():
         yield PlainEvents(tasks)
         return
     columns = (
