@@ -32,11 +32,13 @@ def unit_environment(
 ) -> dict[str, str]:
     """Return all variables of the unit. caller: the environment that decides which GPUs there are."""
     settings = {name: places.text(value) for name, value in unit.settings.items()}
+    if settings.pop("EVALDOCK_IMAGE_ORIGIN", None):
+        settings.pop("EVALDOCK_IMAGE_DIGEST", None)  # results say null: there is no image
+        settings |= {"EVALDOCK_IMAGE_ID": environment.input_hash, "EVALDOCK_IMAGE_ORIGIN": ORIGIN}
     return {
         **_of_the_base(environment, places),
         **_of_the_image(environment, places),
         **settings,
-        **(_provenance(environment) if "EVALDOCK_IMAGE_ORIGIN" in settings else {}),
         **visible_gpus(unit.gpus, caller),
         **secrets,
     }
@@ -121,13 +123,4 @@ def _of_the_image(environment: Environment, places: Places) -> dict[str, str]:
         "EVALDOCK_DATA_DIR": places.text("/opt/data"),
         "EVALDOCK_HARNESS_DIR": places.text("/opt/harness-files"),
         "EVALDOCK_HARNESS_PREFIX": places.text("/opt/harness"),
-    }
-
-
-def _provenance(environment: Environment) -> dict[str, str]:
-    """Return what results record in place of an image: what the environment was made from."""
-    return {
-        "EVALDOCK_IMAGE_DIGEST": "",
-        "EVALDOCK_IMAGE_ID": environment.input_hash,
-        "EVALDOCK_IMAGE_ORIGIN": ORIGIN,
     }

@@ -12,7 +12,7 @@ from evaldock.engines.podman_command import find_podman
 from evaldock.engines.podman_images import load_image as load_into_podman
 from evaldock.engines.podman_images import pull_images as pull_into_podman
 from evaldock.plan import EngineName, Plan
-from evaldock.supply.environments import make_environments
+from evaldock.supply.environments import environments_in_use, make_environments
 from evaldock.supply.host import find_engine, running_engine
 from evaldock.supply.load import load_image
 from evaldock.supply.lock import read_lock
@@ -47,11 +47,12 @@ def _docker(plan: Plan, report: Report) -> Iterator[Engine]:
 @contextmanager
 def _host(plan: Plan, report: Report) -> Iterator[Engine]:
     refuse_model_code(plan, allowed=bool(getattr(plan, "unsafe_code", False)))
-    environments = make_environments(plan.images, report=report)
-    with HostEngine(plan.run_id, environments) as engine:
-        for caution in cautions(plan):
-            report(caution)
-        yield engine
+    with environments_in_use():
+        environments = make_environments(plan.images, report=report)
+        with HostEngine(plan.run_id, environments) as engine:
+            for caution in cautions(plan):
+                report(caution)
+            yield engine
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +38,31 @@ def environments_home() -> Path:
     return cache_home() / "environments"
 
 
+@contextmanager
+def environments_in_use() -> Iterator[None]:
+    """Keep `remove_environments` from taking anything away for as long as the block runs."""
+    with _locked("use", fcntl.LOCK_SH):
+        yield
+
+
+def remove_environments() -> int:
+    """Remove all environments and return the bytes freed; raises UsageError while a run uses them."""
+    if not environments_home().is_dir():
+        return 0
+    try:
+        with _locked("use", fcntl.LOCK_EX | fcntl.LOCK_NB), _locked("make", fcntl.LOCK_EX):
+            before = shutil.disk_usage(environments_home()).free
+            for folder in filter(Path.is_dir, environments_home().iterdir()):
+                _remove(folder)
+            return max(shutil.disk_usage(environments_home()).free - before, 0)
+    except BlockingIOError as error:
+        raise UsageError(
+            "a run on engine host uses the environments",
+            where=str(environments_home()),
+            next_step="wait for its end, or stop it",
+        ) from error
+
+
 def input_hashes_of(names: Iterable[str]) -> dict[str, str]:
     """Return the input hash of each image's environment, built or not; raises UsageError or NotBuiltError."""
     python = find_python()
@@ -69,12 +95,10 @@ def _recipes(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Recipe]]:
 
 
 def _make(missing: Iterable[Part], root: Path, python: Path, report: Report) -> None:
-    home = environments_home()
-    home.mkdir(parents=True, exist_ok=True)
     log = cache_home() / "logs" / time.strftime("environments-%Y%m%dT%H%M%S.log")
-    with _one_at_a_time(home), local_secrets(read_index_settings()) as secrets:
-        for stale in home.glob(f"{_DRAFT}*"):  # of a build that was killed: we hold the lock
-            _remove(stale)
+    with _locked("make", fcntl.LOCK_EX), local_secrets(read_index_settings()) as secrets:
+        for stale in environments_home().glob(f"{_DRAFT}*"):  # of a build that was killed: we hold the lock
+            shutil.rmtree(stale, ignore_errors=True)
         steps = Steps(log_path=log, report=report)
         workshop = Workshop(root=root, python=python, steps=steps, secrets=secrets, folder_of=_folder)
         for part in missing:
@@ -131,13 +155,16 @@ def _checkout() -> Path:
 
 
 def _remove(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as bin_:
-        folder.rename(Path(bin_) / "stale")
+    """Remove a folder that nobody may find half removed."""
+    stale = folder.with_name(f"{_DRAFT}{folder.name}")
+    folder.rename(stale)
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 @contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Wait until no other process makes environments in the same cache."""
-    with (home / ".lock").open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _locked(what: str, kind: int) -> Iterator[None]:
+    """Hold a lock of this cache: `make` (one process at a time) or `use` (runs share it)."""
+    environments_home().mkdir(parents=True, exist_ok=True)
+    with (environments_home() / f".{what}.lock").open("w", encoding="utf-8") as file:
+        fcntl.flock(file, kind)
         yield
