@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 from evaldock_entrypoints.contract.tasks import refuse_missing_shots
 from evaldock_entrypoints.probe import Probe, wait_until_ready
+from evaldock_entrypoints.probe.models import beside_v1
 from evaldock_entrypoints.run_eval.job import Job
 
 _WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no reason to refuse
@@ -73,7 +73,7 @@ def _refuse_missing_tokenizer(job: Job, probe: Probe) -> None:
         if not Path(folder).is_dir():
             raise UsageError(f"the tokenizer folder {folder} does not exist", where="params.extra.tokenizer")
         return
-    url = tokenizer_url(job.endpoint.base_url)
+    url = beside_v1(job.endpoint.base_url, "/tokenizer_info")
     try:
         probe.get(url)
     except EndpointError as error:
@@ -82,11 +82,3 @@ def _refuse_missing_tokenizer(job: Job, probe: Probe) -> None:
             where=f"{url}: {error.message}",
             next_step="set params.extra.tokenizer to the folder of the served model's tokenizer",
         ) from error
-
-
-def tokenizer_url(base: str) -> str:
-    """Return the address of vLLM's tokenizer route, which stands beside /v1."""
-    parts = urlsplit(base)
-    return urlunsplit(
-        (parts.scheme, parts.netloc, parts.path.removesuffix("/v1") + "/tokenizer_info", "", "")
-    )
