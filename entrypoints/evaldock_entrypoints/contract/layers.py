@@ -80,7 +80,7 @@ def _merge_mapping(
             _merge_items(current, value, here, layer, origins)
         else:
             base[key] = _copied(value)
-            _replace_origins(origins, here, layer)
+            _replace_origins(origins, here, layer, has_parts=_has_parts(current) or _has_parts(value))
 
 
 def _is_items(value: Any) -> bool:
@@ -103,8 +103,13 @@ def _merge_items(
         if isinstance(value, dict) and isinstance(base[index], dict):
             _merge_mapping(base[index], value, here, layer, origins)
         else:
+            has_parts = _has_parts(base[index]) or _has_parts(value)
             base[index] = _copied(value)
-            _replace_origins(origins, here, layer)
+            _replace_origins(origins, here, layer, has_parts=has_parts)
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _copied(value: Any) -> Any:
@@ -126,7 +131,10 @@ def _is_param(path: KeyPath) -> bool:
     return "params" in path[:-1] and path[-2:] != ("params", "extra")
 
 
-def _replace_origins(origins: dict[KeyPath, str], path: KeyPath, layer: Layer) -> None:
+def _replace_origins(origins: dict[KeyPath, str], path: KeyPath, layer: Layer, *, has_parts: bool) -> None:
+    if not has_parts:  # the usual case, and the one that must not look at every origin
+        origins[path] = layer.origin(path)
+        return
     depth = len(path)
     for stale in [known for known in origins if known[:depth] == path]:
         del origins[stale]

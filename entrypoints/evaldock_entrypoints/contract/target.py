@@ -55,6 +55,8 @@ class AdapterConfig(Strict):
     params_to_add: dict[str, Any] | None = Field(default=None, description="put into each request's body")
     params_to_remove: list[str] | None = Field(default=None, description="taken out of each request's body")
     params_to_rename: dict[str, str] | None = Field(default=None, description="renamed in each body")
+    headers_to_remove: list[str] | None = Field(default=None, description="taken off each request")
+    headers_to_rename: dict[str, str] | None = Field(default=None, description="renamed on each request")
     headers_to_add: dict[str, str] | None = Field(default=None, description="put on each request; no secrets")
     endpoint_type: str | None = Field(default=None, description="older name of api_endpoint.type")
     generate_html_report: Switch | None = Field(default=None, description="a page of request-response pairs")

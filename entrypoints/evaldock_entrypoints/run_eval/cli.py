@@ -27,6 +27,7 @@ from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.run import Options, run_task
 
 PROGRAM = "run_eval"
+_IMAGE_RESULTS = Path("/results")
 _OWN_SERVER = "http://127.0.0.1:8080/v1"
 
 
@@ -118,13 +119,9 @@ def _request(flags: dict[str, Any], framework: Framework) -> request.Request:
     if not flags["eval_type"] and not flags["run_config"]:
         names = ", ".join(task.name for task in framework.tasks)
         raise UsageError("no task given", where="--eval_type", next_step=f"one of: {names}")
-    if not flags["output_dir"] and not (flags["dry_run"] or flags["explain"]):
-        raise UsageError(
-            "no folder for the results given", where="--output_dir", next_step="--output_dir /results"
-        )
     return request.Request(
         eval_type=flags["eval_type"],
-        output_dir=flags["output_dir"] or Path("/results"),
+        output_dir=flags["output_dir"] or (_IMAGE_RESULTS if flags["dry_run"] else None),
         run_config=flags["run_config"],
         overrides=flags["overrides"],
         flags={**flags, **_served_here(flags)},

@@ -43,7 +43,7 @@ class Request:
     """What stood on the command line."""
 
     eval_type: str | None
-    output_dir: Path
+    output_dir: Path | None
     run_config: Path | None = None
     overrides: str | None = None
     flags: dict[str, Any]
@@ -104,12 +104,23 @@ def make_job(
         params=plain(values.params),
         extras=plain(values.extras),
         endpoint=_endpoint(asked, framework, task),
-        output_dir=request.output_dir.absolute(),
+        output_dir=_output_dir(asked, request),
         data_dir=data,
         data_is_mounted=data != data_dir,
         scratch_dir=request.scratch_dir,
         harness_dir=harness_dir,
         manifest=read_manifest(data),
+    )
+
+
+def _output_dir(asked: Asked, request: Request) -> Path:
+    """Return the task's own folder: --output_dir, or output.dir where the run configuration sets it."""
+    if request.output_dir is not None:
+        return request.output_dir.absolute()
+    if asked.read.merged.origin(("output", "dir")) is not None:
+        return Path(asked.document.output.dir).absolute()
+    raise UsageError(
+        "no folder for the results given", where="--output_dir", next_step="--output_dir /results"
     )
 
 

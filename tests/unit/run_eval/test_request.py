@@ -80,6 +80,17 @@ def test_a_nemo_run_configuration_means_the_same_as_ours(tmp_path: Path) -> None
     assert found.document.target.api_endpoint.type == "completions"
 
 
+def test_the_folder_is_the_flags_else_the_run_configurations(tmp_path: Path) -> None:
+    found = asked(tmp_path, "output: {dir: /out/here}")
+    places = {"harness_dir": TOY, "data_dir": TOY / "data"}
+    none = Request(eval_type="sums", output_dir=None, flags={})
+    assert make_job(found, none, FRAMEWORK, **places).output_dir == Path("/out/here")
+    flag = Request(eval_type="sums", output_dir=Path("/other"), flags={})
+    assert make_job(found, flag, FRAMEWORK, **places).output_dir == Path("/other")
+    with pytest.raises(UsageError, match="no folder"):
+        make_job(asked(tmp_path), none, FRAMEWORK, **places)
+
+
 def test_of_a_document_with_many_tasks_each_keeps_its_own_lines(tmp_path: Path) -> None:
     config = (
         "evaluation:\n  tasks:\n    - other\n    - name: toy.sums\n      params:\n        extra: {mod: x}\n"
