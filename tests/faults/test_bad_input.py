@@ -1,7 +1,6 @@
 """Bad input that is refused before an engine starts: exit code, what / where / next, within five seconds."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -382,6 +381,7 @@ def test_bad_input_is_refused(row: Row, tmp_path: Path, names: dict[str, str], e
 AMBIGUOUS = Row(
     name="ambiguous task",
     document=GOOD,
+    argv=("--registry", "two.yaml", "run", "eval.yaml"),
     what='several harnesses have the task "gsm8k"',
     where="eval.yaml:2  evaluation.tasks[0].name",
     next_step="lm-eval.gsm8k",
@@ -389,22 +389,12 @@ AMBIGUOUS = Row(
 
 
 def test_an_ambiguous_task_is_refused(tmp_path: Path, names: dict[str, str], env: dict[str, str]) -> None:
-    installed = _installation_with_two_harnesses(tmp_path / "site")
-    assert_refused(AMBIGUOUS, *typed(AMBIGUOUS, tmp_path, names, env | {"PYTHONPATH": str(installed)}))
-
-
-def _installation_with_two_harnesses(site: Path) -> Path:
-    """Install evaldock as a wheel would, with a catalogue in which two harnesses have gsm8k."""
-    root = checkout_root()
-    shutil.copytree(
-        root / "src" / "evaldock", site / "evaldock", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    catalogue = yaml.safe_load((root / "registry.yaml").read_text(encoding="utf-8"))
-    other = json.loads(json.dumps(catalogue["harnesses"]["lm-eval"]))
+    catalogue = yaml.safe_load((checkout_root() / "registry.yaml").read_text(encoding="utf-8"))
+    other = json.loads(json.dumps(catalogue["harnesses"]["lm-eval"])) | {"aliases": []}
     other["definition"]["framework"]["name"] = "other-eval"
     catalogue["harnesses"]["other-eval"] = other
-    (site / "evaldock" / "registry.yaml").write_text(yaml.safe_dump(catalogue), encoding="utf-8")
-    return site
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(catalogue), encoding="utf-8")
+    assert_refused(AMBIGUOUS, *typed(AMBIGUOUS, tmp_path, names, env))
 
 
 FULL_DISK = Row(
