@@ -276,7 +276,8 @@ def test_lying_log_probabilities_fail_their_type_and_no_other(bug: LogprobsBug, 
 
 def test_a_missing_route_fails_only_whoever_needs_it(faulty: Faulty) -> None:
     fault = {"match": {"route": "chat"}, "action": "status", "status": 404}
-    assert faulty(fault).usable_types == ALL[1:]
+    every = faulty(fault)
+    assert (every.usable_types, every.error()) == (ALL[1:], None)
     assert [failed.what for failed in faulty(fault, "chat").failed] == ["chat"]
 
 
