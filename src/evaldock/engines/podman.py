@@ -10,7 +10,6 @@ So there is no bridge, no host and no resolver in it, and no packet-filter rule 
 import contextlib
 import os
 import select
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from evaldock.engines.gpus import ANSWER_TIMEOUT_S, Answer, counted_gpus, gpu_st
 from evaldock.engines.image_check import no_image, refuse_other_image
 from evaldock.engines.memory_watch import MemoryWatch, watch_memory
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
-from evaldock.engines.podman_command import PodmanCommand, PodmanError
+from evaldock.engines.podman_command import PodmanCommand, PodmanError, podman_folder
 from evaldock.engines.podman_options import (
     create_options,
     joined_options,
@@ -30,7 +29,6 @@ from evaldock.engines.podman_options import (
     published_options,
 )
 from evaldock.plan import SERVER_ALIAS, Unit
-from evaldock.supply.paths import cache_home
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 _REMOVE = ("rm", "--force", "--depend", "--ignore", "--volumes", "--time=0")
@@ -81,7 +79,7 @@ class PodmanContainer:
 
     def save_log(self, path: Path) -> None:
         """Write the container's whole output to a file."""
-        with path.open("wb") as file, contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        with path.open("wb") as file, contextlib.suppress(PodmanError):
             self._podman.write(["logs", self._identity], file)
 
     def _start(self) -> None:
@@ -194,8 +192,9 @@ class PodmanEngine:
         image = self._verified(unit)
         argv = [
             *("create", f"--name=evaldock-{self._run_id}-{unit.name}"),
-            *create_options(unit, user=user, rootless=self._podman.rootless, labels=labels_of(self._run_id)),
+            *create_options(unit, user=user, labels=labels_of(self._run_id)),
             *self._network_options(unit, network, alias),
+            *self._user_options(unit, alias),
             *(f"--env={name}" for name in secrets),  # values by environment: argv is for all to read
             *(image, *unit.argv),
         ]
@@ -219,6 +218,13 @@ class PodmanEngine:
                 return joined_options(self._server, _hosts_file())
             case _:
                 return loopback_options(_hosts_file())
+
+    def _user_options(self, unit: Unit, alias: str | None) -> list[str]:
+        """Without root: the caller's ids inside, so that results are the caller's."""
+        if not self._podman.rootless:
+            return []
+        joins = unit.network == "run" and alias != SERVER_ALIAS
+        return [f"--userns=container:{self._server}" if joins else "--userns=keep-id"]
 
     def _verified(self, unit: Unit) -> str:
         """Return the image's ID, after comparing podman's image with the pin."""
@@ -247,9 +253,8 @@ def _refuse_unbound(unit: Unit, podman: PodmanCommand) -> None:
 
 def _hosts_file() -> Path:
     """Return the one file of names that sealed containers get."""
-    path = cache_home() / "podman" / "hosts"
+    path = podman_folder() / "hosts"
     if not path.is_file() or path.read_text(encoding="ascii") != _HOSTS:
-        path.parent.mkdir(exist_ok=True)
         new = path.with_name(f".hosts.{os.getpid()}")
         new.write_text(_HOSTS, encoding="ascii")
         new.chmod(0o644)
@@ -259,4 +264,6 @@ def _hosts_file() -> Path:
 
 def _start_error(unit: Unit, error: PodmanError) -> ExecutionError:
     step = gpu_step(error.said, unit.gpus) or "evaldock doctor names what is missing"
+    if "slirp4netns" in error.said:
+        step = "install slirp4netns: without root it is podman's way out"
     return ExecutionError(f"the {unit.role} container does not start: {error.said}", next_step=step)

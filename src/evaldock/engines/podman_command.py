@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evaldock.diagnosis.podman import Info, probe
+from evaldock.supply.paths import cache_home
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 OLDEST = (4, 0)  # rm --time, network create --disable-dns
@@ -53,16 +54,7 @@ class PodmanCommand:
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command; merged: both outputs in one. Raises PodmanError when it does not end in time."""
         try:
-            return subprocess.run(
-                ["podman", *self.options, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-                env={**os.environ, **(secrets or {})},
-                timeout=timeout_s,
-                start_new_session=True,  # Ctrl-C is ours to handle: it must not end a removal half-way
-                check=False,
-            )
+            return self._call(argv, secrets or {}, timeout_s, subprocess.PIPE, merged=merged)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PodmanError(argv[0], str(error)) from error
 
@@ -81,21 +73,44 @@ class PodmanCommand:
         return done.stdout.decode(errors="replace").strip()
 
     def write(self, argv: Sequence[str], file: BinaryIO) -> None:
-        """Write a command's outputs into a file."""
-        subprocess.run(
-            ["podman", *self.options, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            timeout=_CALL_TIMEOUT_S,
-            start_new_session=True,
-            check=False,
-        )
+        """Write a command's outputs into a file; raises PodmanError when it does not end in time."""
+        try:
+            self._call(argv, {}, _CALL_TIMEOUT_S, file, merged=True)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PodmanError(argv[0], str(error)) from error
 
     def listing(self, argv: Sequence[str]) -> list[dict[str, Any]]:
         """Return the objects that a listing command prints as JSON."""
         found: list[dict[str, Any]] = json.loads(self.output([*argv, "--format", "json"]) or "[]")
         return found
+
+    def _call(
+        self,
+        argv: Sequence[str],
+        secrets: Mapping[str, str],
+        timeout_s: float,
+        stdout: int | BinaryIO,
+        *,
+        merged: bool,
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["podman", *self.options, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            cwd=podman_folder(),  # where conmon 2.1 leaves a file "oom" for each container out of memory
+            env={**os.environ, **secrets},
+            timeout=timeout_s,
+            start_new_session=True,  # Ctrl-C is ours to handle: it must not end a removal half-way
+            check=False,
+        )
+
+
+def podman_folder() -> Path:
+    """Return evaldock's own folder for what it needs to call podman."""
+    folder = cache_home() / "podman"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def find_podman() -> PodmanCommand:

@@ -12,12 +12,11 @@ from evaldock_entrypoints.contract.fields import Gpus
 _LOG_SIZE = "64mb"
 
 
-def create_options(unit: Unit, *, user: str, rootless: bool, labels: Mapping[str, str]) -> list[str]:
-    """Return the options of everything but network, name, secrets and image."""
+def create_options(unit: Unit, *, user: str, labels: Mapping[str, str]) -> list[str]:
+    """Return the options of everything but namespaces, name, secrets and image."""
     return [
         "--pull=never",
         f"--user={user}",
-        *(["--userns=keep-id"] if rootless else []),
         *(f"--label={name}={value}" for name, value in labels.items()),
         *(f"--env={name}={value}" for name, value in unit.settings.items()),
         *(f"--mount={_bind(mount)}" for mount in unit.mounts),
@@ -51,7 +50,10 @@ def published_options(unit: Unit) -> list[str]:
 
 
 def joined_options(container: str, hosts: Path) -> list[str]:
-    """Return the options of sharing another container's network."""
+    """Return the options of sharing another container's network.
+
+    Its user namespace decides who may mount /sys in it, so without root that one is shared too.
+    """
     return [f"--network=container:{container}", *_hosts(hosts)]
 
 

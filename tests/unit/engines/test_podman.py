@@ -30,8 +30,8 @@ def unit(*, role: Role = "evaluation", limits: Limits | None = None, **fields: A
     )
 
 
-def options(what: Unit, *, rootless: bool = False) -> list[str]:
-    return create_options(what, user="7:8", rootless=rootless, labels={"a": "b"})
+def options(what: Unit) -> list[str]:
+    return create_options(what, user="7:8", labels={"a": "b"})
 
 
 def test_every_container_is_hardened_as_under_docker() -> None:
@@ -57,11 +57,6 @@ def test_every_container_is_hardened_as_under_docker() -> None:
 def test_open_files_are_never_asked_above_what_this_process_may_give() -> None:
     _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert f"--ulimit=nofile={highest}:{highest}" in options(unit())
-
-
-def test_without_root_files_stay_the_callers() -> None:
-    assert "--userns=keep-id" in options(unit(), rootless=True)
-    assert "--userns=keep-id" not in options(unit())
 
 
 paths = st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1)
