@@ -12,7 +12,7 @@ from evaldock_entrypoints.contract.deployment import DeploymentType
 from evaldock_entrypoints.contract.errors import NotBuiltError, PinError, UsageError
 from evaldock_entrypoints.contract.validation import nearest
 
-Origin = Literal["built here", "registry", "unpinned", "missing"]
+Origin = Literal["built here", "registry", "unpinned", "missing", "host environment"]
 
 NO_SUCH_BACKEND = "no image of this backend is built yet in this version"
 

@@ -19,10 +19,11 @@ from evaldock.engines.select import engine_for
 from evaldock.executors.folders import prepare_folders
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
-from evaldock.pins import local_platform
+from evaldock.pins import ImagePin, local_platform
 from evaldock.plan import Plan
 from evaldock.registry import Registry, load_registry
 from evaldock.schema import schema_file
+from evaldock.supply.environments import environment_pins
 from evaldock.supply.lock import built_pins
 from evaldock_entrypoints.contract.document import Evaluation
 from evaldock_entrypoints.contract.files import write_yaml
@@ -103,7 +104,7 @@ def lock_tree(plan: Plan) -> dict[str, Any]:
     """Return every pin of the run."""
     return {
         "run_id": plan.run_id,
-        "images": {name: pin.model_dump() for name, pin in plan.images.items()},
+        "images": {name: pin.model_dump() for name, pin in _used(plan).items()},
         "model": _model_pin(plan),
         "sealed": plan.sealed,
         "host": {
@@ -113,6 +114,11 @@ def lock_tree(plan: Plan) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def _used(plan: Plan) -> dict[str, ImagePin]:
+    """Return what the plan's units were run from."""
+    return environment_pins(plan.images) if plan.engine == "host" else plan.images
 
 
 def _model_pin(plan: Plan) -> dict[str, Any] | None:

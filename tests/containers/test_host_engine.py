@@ -1,5 +1,6 @@
 """Engine host against the docker engine: the same real model, the same answers to the last digit."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,7 +13,6 @@ import yaml
 import zstandard
 from tests.kit.cli import Ended, evaldock, only_run, run_document, task_results
 
-from evaldock.engines.host_leftovers import processes_of
 from evaldock.supply.paths import cache_home
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
@@ -70,6 +70,15 @@ def samples(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "latency_ms"} for line in lines]
 
 
+def processes_with(text: str) -> list[Path]:
+    """Return the processes that name this text on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found += [process] if text.encode() in (process / "cmdline").read_bytes() else []
+    return found
+
+
 def log_probabilities(folder: Path) -> list[Any]:
     """Return what lm-eval itself noted of every answer of every item."""
     (file,) = (only_run(folder) / TASK / "native").glob("*/samples_arc_easy_*.jsonl")
@@ -98,13 +107,16 @@ def test_results_record_that_there_was_no_image_and_no_isolation(on_the_host: tu
     assert provenance["image_id"].startswith("sha256:")
     lock = yaml.safe_load((only_run(folder) / "run.lock.yaml").read_text(encoding="utf-8"))
     assert lock["sealed"] is False
+    assert lock["images"]["lm-eval"]["image_id"] == provenance["image_id"]
+    assert {pin["origin"] for pin in lock["images"].values()} == {"host environment"}
+    assert {pin["digest"] for pin in lock["images"].values()} == {None}
     assert ended.err.count("no isolation: harness and server run as ordinary processes of this user") == 1
 
 
 def test_nothing_is_left_running_or_lying_about(on_the_host: tuple[Path, Ended]) -> None:
-    del on_the_host
+    folder, _ = on_the_host
     assert list((cache_home() / "host").iterdir()) == []
-    assert processes_of(Path("/tmp/evaldock-host-")) == []
+    assert not [path for path in processes_with(str(folder)) if path.name != str(os.getpid())]
 
 
 def test_the_results_resume_and_start_nothing(on_the_host: tuple[Path, Ended]) -> None:

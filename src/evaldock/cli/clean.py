@@ -5,16 +5,19 @@ import json
 import click
 
 from evaldock.engines.docker import DockerEngine
+from evaldock.engines.host_leftovers import sweep
 from evaldock.supply.cleaning import clean_images
+from evaldock.supply.environments import remove_environments
 from evaldock.supply.host import find_engine, stop_own_engine
 
 
 @click.command()
 @click.option("--engine", is_flag=True, help="Also stop the dockerd that evaldock started and kept.")
 @click.option("--images", is_flag=True, help="Also remove images and layers that no newest build needs.")
+@click.option("--environments", is_flag=True, help="Also remove the environments of engine host.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as a JSON list.")
-def clean(engine: bool, images: bool, as_json: bool) -> None:
-    """Remove containers and networks of runs that were killed.
+def clean(engine: bool, images: bool, environments: bool, as_json: bool) -> None:
+    """Remove containers, networks and processes of runs that were killed.
 
     \b
     evaldock clean
@@ -27,6 +30,10 @@ def clean(engine: bool, images: bool, as_json: bool) -> None:
         with DockerEngine(host, "clean") as docker:
             for name in docker.sweep():
                 say(f"removed {name}")
+    for name in sweep():
+        say(f"removed {name}")
+    if environments:
+        say(f"environments of engine host: freed {remove_environments() / 1024**2:.0f} MiB")
     if images:
         clean_images(report=say)
     if engine and stop_own_engine():

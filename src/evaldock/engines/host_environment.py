@@ -6,11 +6,10 @@ from pathlib import Path
 from evaldock.engines.host_paths import Places
 from evaldock.gpus import number_of
 from evaldock.plan import Unit
-from evaldock.supply.environments import Environment
+from evaldock.supply.environments import ORIGIN, Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 from evaldock_entrypoints.contract.fields import Gpus
 
-ORIGIN = "host environment"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

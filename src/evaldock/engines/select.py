@@ -46,7 +46,7 @@ def _docker(plan: Plan, report: Report) -> Iterator[Engine]:
 
 @contextmanager
 def _host(plan: Plan, report: Report) -> Iterator[Engine]:
-    refuse_model_code(plan, allowed=bool(getattr(plan, "unsafe_code", False)))
+    refuse_model_code(plan, allowed=plan.unsafe_code)
     with environments_in_use():
         environments = make_environments(plan.images, report=report)
         with HostEngine(plan.run_id, environments) as engine:

@@ -88,7 +88,7 @@ def find_python() -> Path:
             f"engine host needs Python {PYTHON_VERSION}, which the locks are for, and there is none here",
             next_step=f"install Python {PYTHON_VERSION}, or use docker or podman",
         )
-    return Path(done.stdout.strip())
+    return Path(done.stdout.strip()).resolve()
 
 
 def parts_of(recipe: Recipe, root: Path, python: Path) -> list[Part]:

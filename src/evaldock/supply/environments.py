@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaldock.pins import ImagePin, Origin
 from evaldock.supply.environment_parts import Part, Workshop, find_python, parts_of
 from evaldock.supply.host import ensure_packages
 from evaldock.supply.index import read_index_settings
@@ -20,6 +21,7 @@ from evaldock.supply.secrets import local_secrets
 from evaldock.supply.steps import Report, Steps
 from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
 
+ORIGIN: Origin = "host environment"
 _DRAFT = ".draft-"
 
 
@@ -68,6 +70,13 @@ def input_hashes_of(names: Iterable[str]) -> dict[str, str]:
     python = find_python()
     root = _checkout()
     return {name: _input_hash(parts_of(recipe, root, python)) for name, recipe in _recipes(root, names)}
+
+
+def environment_pins(pins: Mapping[str, ImagePin]) -> dict[str, ImagePin]:
+    """Return what stands for the images where no image was used: the input hash is the image_id."""
+    hashes = input_hashes_of(pins)
+    told = {"digest": None, "origin": ORIGIN, "reason": None}
+    return {name: pin.model_copy(update={**told, "image_id": hashes[name]}) for name, pin in pins.items()}
 
 
 def make_environments(names: Iterable[str], *, report: Report) -> dict[str, Environment]:
