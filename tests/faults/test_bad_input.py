@@ -1,6 +1,7 @@
 """Bad input that is refused before an engine starts: exit code, what / where / next, within five seconds."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -431,3 +432,28 @@ def test_an_output_folder_that_takes_nothing_is_refused(
     ).returncode:
         pytest.skip("this machine gives no mount namespaces to its users")
     assert_refused(row, *typed(row, tmp_path, names, env, under))
+
+
+# docs/errors.md shows what is said.
+_ROWS = {row.name: row for row in (*DOCUMENTS, *COMMAND_LINES, *ENDPOINTS)}
+_SHOWN = dict(
+    re.findall(
+        r"<!-- row: (.+?) -->\n```\n(.+?)```\n",
+        (checkout_root() / "docs" / "errors.md").read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+)
+
+
+def test_the_error_page_shows_ten_messages_at_least() -> None:
+    assert len(_SHOWN) >= 10
+    assert set(_SHOWN) <= set(_ROWS)
+
+
+@pytest.mark.parametrize("name", _SHOWN)
+def test_the_error_page_shows_what_is_said(
+    name: str, tmp_path: Path, names: dict[str, str], env: dict[str, str]
+) -> None:
+    ended, _ = typed(_ROWS[name], tmp_path, names, env)
+    said = ended.err[ended.err.index("evaldock: error: ") :].replace(f"{tmp_path}/", "")
+    assert re.sub(r"http://127\.0\.0\.1:\d{4,}", "http://HOST:PORT", said) == _SHOWN[name]

@@ -69,7 +69,7 @@ def find_engine() -> str | None:
         raise ExecutionError(
             "no container engine answers at DOCKER_HOST",
             where=f"DOCKER_HOST={named}",
-            next_step="start that engine, or unset DOCKER_HOST to let evaldock find or start one",
+            next_step="start that engine, or unset DOCKER_HOST: then one is found or started",
         )
     candidates = [context_host(), "unix:///var/run/docker.sock", own_daemon().docker_host]
     return next((host for host in candidates if host and answers(host)), None)
