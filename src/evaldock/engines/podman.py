@@ -1,7 +1,7 @@
 """Podman through its own command line, which tells the truth where its Docker API does not.
 
 That API (4.3) takes requests for GPUs and gives none, has no names of containers on a plain network, and
-needs a service process; docs/engines.md has the list. The command line has what is needed, root or not.
+needs a service process; docs/podman.md has the list. The command line has what is needed, root or not.
 
 The run's network is the server's own: it has a loopback and nothing else, and the other containers join it.
 So there is no bridge, no host and no resolver in it, and no packet-filter rule to leave behind.

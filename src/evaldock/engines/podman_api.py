@@ -1,4 +1,4 @@
-"""What podman's Docker API accepts and does not do. Seen with podman 4.3; docs/engines.md has the list."""
+"""What podman's Docker API accepts and does not do. Seen with podman 4.3; docs/podman.md has the list."""
 
 from collections.abc import Iterable, Mapping
 
