@@ -99,4 +99,5 @@ def _default(option: click.Option) -> str:
 
 def _unbuilt() -> str:
     names = ", ".join(code(f"evaldock {name}") for name in UNBUILT.split())
-    return section("Not built yet in this version", f"These exit with 2 and say so: {names}.")
+    sentence = f"They are not built: each exits with 2 and says so. {names}."
+    return section("Not built yet in this version", sentence)

@@ -24,6 +24,12 @@ from evaldock_entrypoints.contract.layers import Layer, merge
 from evaldock_entrypoints.contract.validation import aliases, canonical, models_in
 
 ROOT = checkout_root()
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
 BY_SCHEMA = jsonschema.Draft202012Validator(document_schema())
 
 TEXTS = ("m", "", "7", "yes", "Off", "all", "slurm", "vllm", "chat", "02:00:00", "4g", "MY_KEY", "1e3")
@@ -141,9 +147,18 @@ def test_a_schema_is_one(name: str) -> None:
     assert schema["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=_name)
 def test_examples_conform(path: Path) -> None:
     assert [error.message for error in BY_SCHEMA.iter_errors(yaml_as_json(path))] == []
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "examples").glob("*.yaml")), ROOT / "registry.yaml"], ids=_name
+)
+def test_editors_find_the_schema_of_what_people_write(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# yaml-language-server: $schema=")
+    assert (path.parent / first.partition("=")[2]).is_file()
 
 
 @pytest.mark.parametrize(
