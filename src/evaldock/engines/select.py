@@ -74,7 +74,7 @@ def _auto(plan: Plan, report: Report) -> AbstractContextManager[Engine]:
     answering = find_engine()
     wanted = _podman_works() if answering is None else is_local_podman(answering)
     if wanted:
-        report("using podman: no Docker engine answers")
+        report("using the podman of this machine")
     return _podman(plan, report) if wanted else _docker(plan, report)
 
 
