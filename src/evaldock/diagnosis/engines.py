@@ -110,12 +110,16 @@ def _podman(podman: Podman) -> Finding:
         return lack("podman", podman.trouble, "podman info (shows the whole message)")
     info = podman.info
     rights = "rootless" if info.host.security.rootless else "rootful"
-    return ok(
-        "podman",
+    found = (
         f"{info.version.version}, API {info.version.api_version}, {rights}, "
         f"storage {info.store.graph_driver_name}, control groups {info.host.cgroup_version} by "
-        f"{info.host.cgroup_manager}, {info.host.oci_runtime.name}, network {info.host.network_backend}",
+        f"{info.host.cgroup_manager}, {info.host.oci_runtime.name}, network {info.host.network_backend}"
     )
+    if info.store.graph_driver_name == "vfs":
+        return note(
+            "podman", f"{found}; vfs copies the image for each container", "export STORAGE_DRIVER=overlay"
+        )
+    return ok("podman", found)
 
 
 def _name(engine: Engine) -> str:

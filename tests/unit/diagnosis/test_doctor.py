@@ -14,12 +14,14 @@ import pytest
 from tests.kit.cli import Ended, evaldock
 from tests.kit.fake_engine import ENFORCED, fake_engine, silent_port, silent_socket
 from tests.kit.programs import fake_program, only_programs
+from tests.kit.raw_server import dribble_header, raw_server
 
 from evaldock.diagnosis.facts import Facts
 from evaldock.diagnosis.secrets import VARIABLES
 from evaldock.diagnosis.survey import examine
 
 CANARY = "canary-4711"
+SUBJECTS = ["engines", "own engine", "GPUs", "images and tools", "disk", "network", "secrets", "machine"]
 KEYS = {"subject", "what", "state", "found", "fix", "needed", "fixable"}
 
 
@@ -35,6 +37,7 @@ def test_a_machine_with_an_engine_lacks_nothing_needed(tmp_path: Path) -> None:
     assert ended.err == ""
     assert ended.json["repairs"] == []
     assert all(set(finding) == KEYS for finding in ended.json["findings"])
+    assert list(dict.fromkeys(finding["subject"] for finding in ended.json["findings"])) == SUBJECTS
     first = ended.json["findings"][0]
     assert (first["what"], first["state"], first["subject"]) == ("container engine", "ok", "engines")
 
@@ -52,14 +55,14 @@ def test_hanging_engines_servers_and_drivers_cost_15_seconds_at_most(tmp_path: P
     fake_program(tmp_path / "bin", "nvidia-smi", "exec sleep 60")
     fake_program(tmp_path / "bin", "podman", "exec sleep 60")
     started_s = time.monotonic()
-    with silent_socket(tmp_path) as host, silent_port() as port:
+    with silent_socket(tmp_path) as host, silent_port() as port, raw_server(dribble_header) as dribbling:
         server = f"http://127.0.0.1:{port}"
         ended = doctor(
             tmp_path,
             "--json",
             env={
                 "DOCKER_HOST": host,
-                "HF_ENDPOINT": server,
+                "HF_ENDPOINT": dribbling,  # no timeout of a read ends this one
                 "PIP_INDEX_URL": f"{server}/simple",
                 "NO_PROXY": "127.0.0.1",
                 "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
@@ -73,6 +76,7 @@ def test_hanging_engines_servers_and_drivers_cost_15_seconds_at_most(tmp_path: P
     assert "has not answered" in found["GPUs"]
     assert "does not end" in found["podman"]
     assert "no answer in time" in found[f"package index 127.0.0.1:{port}"]
+    assert "no answer in time" in found[f"model and data hub {dribbling.removeprefix('http://')}"]
     assert took_s < 15
 
 

@@ -102,7 +102,9 @@ def test_a_socket_that_never_answers_is_told_from_one_that_is_not_there(tmp_path
 
 def test_what_is_no_docker_api_is_strange(tmp_path: Path) -> None:
     with fake_engine(tmp_path, version={}) as host:
-        assert getattr(asked(host), "trouble", None) == "strange"
+        answer = asked(host)
+    assert isinstance(answer, DeadEngine)
+    assert (answer.trouble, answer.detail) == ("strange", "HTTP status 404")
     with fake_engine(tmp_path, version={"Version": "1"}) as host:
         answer = asked(host)
     assert isinstance(answer, DeadEngine)
@@ -188,6 +190,15 @@ def test_rootless_podman_limits_only_with_delegated_controllers(
     assert named(engines.findings(facts), "podman").found.startswith(
         "4.9.4, API 4.9.4, rootless, storage overlay"
     )
+
+
+def test_slow_storage_of_podman_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_program(tmp_path / "bin", "podman", (PODMAN_INFO % ("v2", "[]")).replace("overlay", "vfs"))
+    only_programs(tmp_path / "bin", monkeypatch, "cat")
+
+    finding = named(engines.findings(gather(tmp_path, offline=True)), "podman")
+
+    assert (finding.state, finding.fix) == ("note", "export STORAGE_DRIVER=overlay")
 
 
 def test_a_user_without_subordinate_ids_is_told_the_command(tmp_path: Path) -> None:

@@ -134,7 +134,11 @@ def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyP
     ("script", "state", "found"),
     [
         ("echo slurm-wlm 22.05.8", "ok", "sbatch 22.05.8"),
-        ("echo 'sbatch: error: no config' >&2; exit 1", "note", "sbatch fails: sbatch: error: no config"),
+        (
+            "echo slurm 22.05; echo 'sbatch: error: no config' >&2; exit 1",
+            "note",
+            "sbatch fails: sbatch: error: no config",
+        ),
     ],
 )
 def test_a_scheduler_is_named_with_its_version(
