@@ -88,6 +88,21 @@ def start(host: str, what: Unit) -> tuple[str, ...]:
             return running.gpus
 
 
+# First, so that its engine and the shared one below do not run at once.
+def test_an_engine_without_the_toolkit_says_what_to_install(
+    tmp_path_factory: pytest.TempPathFactory, image: LockedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("cache-without")
+    with (
+        private_engine(folder, image, path=os.environ["PATH"]) as address,
+        pytest.raises(ExecutionError) as caught,
+    ):
+        start(address, unit(image, 1))
+    assert "could not select device driver" in caught.value.message
+    assert "NVIDIA Container Toolkit" in str(caught.value.next_step)
+    assert "--gpus none" in str(caught.value.next_step)
+
+
 @pytest.mark.parametrize(
     ("gpus", "nodes"), [(2, 2), (1, 1), ([1], 1), ([0, 1], 2), ("all", 2), ("none", 0), (0, 0)]
 )
@@ -161,17 +176,3 @@ def test_a_run_ends_with_a_result_or_says_which_gpus_are_missing(
     if code:
         assert end.results["error"]["message"] == "asked for 3 GPUs, the container sees 2"
         assert end.results["error"]["kind"] == "infra"
-
-
-def test_an_engine_without_the_toolkit_says_what_to_install(
-    tmp_path_factory: pytest.TempPathFactory, image: LockedImage
-) -> None:
-    folder = tmp_path_factory.mktemp("cache-without")
-    with (
-        private_engine(folder, image, path=os.environ["PATH"]) as address,
-        pytest.raises(ExecutionError) as caught,
-    ):
-        start(address, unit(image, 1))
-    assert "could not select device driver" in caught.value.message
-    assert "NVIDIA Container Toolkit" in str(caught.value.next_step)
-    assert "--gpus none" in str(caught.value.next_step)
