@@ -288,4 +288,8 @@ def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
     step = gpu_step(explanation, unit.gpus) or "evaldock doctor names what is missing"
     if unit.published_port is not None and ("already allocated" in explanation or "in use" in explanation):
         step = f"port {unit.published_port} is in use: choose another, -o deployment.port=PORT"
-    return ExecutionError(f"the {unit.role} container does not start: {explanation}", next_step=step)
+    return ExecutionError(
+        f"the {unit.role} container does not start: {explanation}",
+        where=f"image {unit.image.reference}",
+        next_step=step,
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import docker
 
-from evaldock.supply.layout import single_view
+from evaldock.supply.layout import is_complete, single_view
 from evaldock.supply.lock import LockedImage
 from evaldock.supply.paths import image_store
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
@@ -52,6 +52,12 @@ def _holds(client: docker.DockerClient, image_id: str) -> bool:
 
 def copy_stored(image: LockedImage, destination: str, *, options: Sequence[str] = ()) -> None:
     """Copy an image out of the store; raises PinError when it is damaged there, ExecutionError otherwise."""
+    if not is_complete(image_store(), image.digest):
+        raise PinError(
+            f'the image store does not hold the image "{image.name}" that images.lock pins',
+            where=f"{image_store()}: {image.digest}",
+            next_step=f"evaldock build {image.name}",
+        )
     # skopeo checks every blob against its digest on the way.
     with single_view(image_store(), image.digest) as view:
         argv = ["skopeo", "copy", "--quiet", *options, f"oci:{view}", destination]
