@@ -257,3 +257,17 @@ def test_bash_takes_the_script(tmp_path: Path) -> None:
     program.chmod(0o755)
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["resume", "results"]
+
+
+@pytest.mark.parametrize("command", ["resume", "results"])
+def test_a_prefix_that_two_runs_share_is_refused_with_both(command: str, runs: Path) -> None:
+    ended = evaldock(command, "20", cwd=runs)
+    assert ended.code == ExitCode.USAGE
+    assert ended.out == ""
+    assert '2 runs begin with "20"' in ended.err
+    assert "20260202T000000Z-bbbb, 20260101T000000Z-aaaa" in ended.err
+
+
+def test_schema_prints_the_documents_schema(tmp_path: Path) -> None:
+    assert "deployment" in evaldock("schema", cwd=tmp_path).json["properties"]
+    assert "phases" in evaldock("schema", "framework", cwd=tmp_path).json["properties"]
