@@ -23,7 +23,7 @@ _QUERY_TIMEOUT_S = 60.0
 _PASSED_ON = ("PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _IDENTITY = "import platform, sys; print(sys.executable, platform.python_version(), platform.machine())"
 # Programs that compiling an engine needs, and the Debian packages that bring them.
-_COMPILERS = {"g++": ("g++", "libc6-dev"), "strip": ("binutils",)}
+_COMPILERS = {"g++": ("g++", "libc6-dev"), "gcc": ("gcc", "libc6-dev"), "strip": ("binutils",)}
 
 
 @dataclass(frozen=True, kw_only=True)
