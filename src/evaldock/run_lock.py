@@ -1,8 +1,19 @@
-"""The shape of run.lock.yaml. Further keys are allowed: a later version may add some."""
+"""run.lock.yaml: every pin of a run and what it ran on. A later version may add keys."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from evaldock.pins import ImagePin
+from evaldock.engines.engine import Engine
+from evaldock.pins import ImagePin, local_platform
+from evaldock.plan import EngineName, Plan
+from evaldock.supply.environments import environment_pins
+
+_HASHED_BYTES = 4 * 1024**3  # a larger model is recorded by size; `evaldock model verify` is to hash it
 
 
 class _Open(BaseModel):
@@ -26,6 +37,14 @@ class HostFacts(_Open):
     python: str
 
 
+class EngineFacts(_Open):
+    """What ran the units. gpus: those seen inside, by the unit's name."""
+
+    name: EngineName
+    isolates: bool
+    gpus: dict[str, list[str]]
+
+
 class RunLock(_Open):
     """Every pin of a run."""
 
@@ -33,4 +52,50 @@ class RunLock(_Open):
     images: dict[str, ImagePin]
     model: ModelPin | None
     sealed: bool
+    engine: EngineFacts
     host: HostFacts
+
+
+def lock_of(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> RunLock:
+    """Return the lock of a run that this engine carried out."""
+    return RunLock(
+        run_id=plan.run_id,
+        images=_used(plan, engine),
+        model=_model_pin(plan),
+        sealed=plan.sealed and engine.isolates,
+        engine=EngineFacts(
+            name=engine.name,
+            isolates=engine.isolates,
+            gpus={unit: list(seen) for unit, seen in gpus.items()},
+        ),
+        host=HostFacts(
+            platform=local_platform(),
+            kernel=platform.release(),
+            cpus=os.cpu_count(),
+            python=platform.python_version(),
+        ),
+    )
+
+
+def _used(plan: Plan, engine: Engine) -> dict[str, ImagePin]:
+    """Return what the plan's units were run from: also of an image by tag, the ID that was run."""
+    if engine.name == "host":
+        return environment_pins(plan.images)
+    return {
+        name: pin.model_copy(update={"image_id": pin.image_id or engine.image_ids.get(pin.reference)})
+        for name, pin in plan.images.items()
+    }
+
+
+def _model_pin(plan: Plan) -> ModelPin | None:
+    if plan.server is None or not plan.server.unit.mounts:
+        return None
+    path = Path(plan.server.unit.mounts[0].source)
+    if not path.is_file():
+        return ModelPin(path=str(path))
+    size = path.stat().st_size
+    if size > _HASHED_BYTES:
+        return ModelPin(path=str(path), size_bytes=size)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ModelPin(path=str(path), size_bytes=size, sha256=digest)

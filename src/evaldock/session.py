@@ -1,35 +1,31 @@
 """One `evaldock run`: document → plan → engine → results."""
 
 import datetime
-import hashlib
 import os
-import platform
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from evaldock.analysis.report import write_report
 from evaldock.analysis.summary import write_summary
 from evaldock.compiler import Inputs, Surroundings, compile_plan, compile_serving
 from evaldock.compiler.images import Resolving, pins_for
 from evaldock.document import Written
+from evaldock.engines.engine import Engine
 from evaldock.engines.select import engine_for
 from evaldock.executors.folders import prepare_folders
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
-from evaldock.pins import ImagePin, local_platform
+from evaldock.pins import local_platform
 from evaldock.plan import Plan
 from evaldock.registry import Registry, load_registry
+from evaldock.run_lock import lock_of
 from evaldock.schema import schema_file
-from evaldock.supply.environments import environment_pins
 from evaldock.supply.lock import built_pins
 from evaldock_entrypoints.contract.document import Evaluation
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import NOWHERE, Merged
-
-_HASHED_BYTES = 4 * 1024**3  # a larger model is recorded by size; `evaldock model verify` is to hash it
 
 
 def new_run_id() -> str:
@@ -82,54 +78,17 @@ def execute(
         try:
             return executor.run()
         finally:
-            write_records(plan)
+            write_records(plan, engine, executor.gpus)
 
 
-def write_records(plan: Plan) -> None:
-    """Write run.lock.yaml, summary.json and report.html, where the run got as far as having a folder."""
+def write_records(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> None:
+    """Write run.lock.yaml, summary.json and report.html."""
     run_dir = Path(plan.run_dir)
-    if not (run_dir / "run.yaml").is_file():
-        return
     write_yaml(
         run_dir / "run.lock.yaml",
-        lock_tree(plan),
+        lock_of(plan, engine, gpus).model_dump(mode="json"),
         header="# evaldock/run-lock/v1, written by evaldock run\n",
         schema=schema_file("run-lock"),
     )
     write_summary(run_dir)
     write_report(run_dir)
-
-
-def lock_tree(plan: Plan) -> dict[str, Any]:
-    """Return every pin of the run."""
-    return {
-        "run_id": plan.run_id,
-        "images": {name: pin.model_dump() for name, pin in _used(plan).items()},
-        "model": _model_pin(plan),
-        "sealed": plan.sealed,
-        "host": {
-            "platform": local_platform(),
-            "kernel": platform.release(),
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-        },
-    }
-
-
-def _used(plan: Plan) -> dict[str, ImagePin]:
-    """Return what the plan's units were run from."""
-    return environment_pins(plan.images) if plan.engine == "host" else plan.images
-
-
-def _model_pin(plan: Plan) -> dict[str, Any] | None:
-    if plan.server is None:
-        return None
-    path = Path(plan.server.unit.mounts[0].source)
-    if not path.is_file():
-        return {"path": str(path)}
-    size = path.stat().st_size
-    if size > _HASHED_BYTES:
-        return {"path": str(path), "size_bytes": size}
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": str(path), "size_bytes": size, "sha256": digest}

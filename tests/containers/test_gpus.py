@@ -11,6 +11,7 @@ from pathlib import Path
 
 import docker
 import pytest
+import yaml
 from tests.kit.fake_nvidia import write_hook
 from tests.kit.toy import Silent, toy_plan
 
@@ -173,6 +174,11 @@ def test_a_run_ends_with_a_result_or_says_which_gpus_are_missing(
     with running_endpoint() as endpoint:
         (end,) = execute(toy_with_gpus(tmp_path, endpoint.url, gpus), Silent())
     assert end.exit_code is code
+    lock = yaml.safe_load((tmp_path / "toy" / "run.lock.yaml").read_text(encoding="utf-8"))
     if code:
         assert end.results["error"]["message"] == "asked for 3 GPUs, the container sees 2"
         assert end.results["error"]["kind"] == "infra"
+        assert lock["engine"]["gpus"] == {}
+    else:
+        seen = {"toy.sums-ask": ["nvidia0", "nvidia1"]}
+        assert lock["engine"] == {"name": "docker", "isolates": True, "gpus": seen}

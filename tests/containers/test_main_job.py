@@ -81,6 +81,7 @@ def test_results_name_image_data_seed_and_shots(finished: Path, images: dict[str
 def test_the_run_is_locked_summarised_and_reported(finished: Path, model: Path) -> None:
     run = only_run(finished)
     lock = yaml.safe_load((run / "run.lock.yaml").read_text(encoding="utf-8"))
+    assert lock["engine"] == {"name": "docker", "isolates": True, "gpus": {}}
     assert lock["model"]["size_bytes"] == model.stat().st_size
     assert set(lock["images"]) == {"llamacpp", "lm-eval", "human-eval"}
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["status"] == "complete"

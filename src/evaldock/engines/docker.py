@@ -19,7 +19,7 @@ from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_g
 from evaldock.engines.image_check import no_image, refuse_other_image
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
-from evaldock.plan import Limits, Unit, UnitNetwork
+from evaldock.plan import EngineName, Limits, Unit, UnitNetwork
 from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.contract.fields import Gpus
 
@@ -116,11 +116,12 @@ class Container:
 class DockerEngine:
     """A connection to a Docker daemon on behalf of one run; a context manager."""
 
+    name: EngineName = "docker"
     isolates = True
 
     def __init__(self, host: str | None, run_id: str, *, image_ids: Mapping[str, str] | None = None) -> None:
         self._run_id = run_id
-        self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
+        self.image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         try:
             self._client = (
                 docker.DockerClient(base_url=host, timeout=_API_TIMEOUT_S)
@@ -212,7 +213,7 @@ class DockerEngine:
     def _verified(self, unit: Unit) -> str:
         """Return the reference to run by, after comparing the engine's image with the pin."""
         pin = unit.image
-        reference = pin.image_id or self._image_ids.get(pin.reference, pin.reference)
+        reference = pin.image_id or self.image_ids.get(pin.reference, pin.reference)
         try:
             image = self._client.images.get(reference)
         except docker.errors.ImageNotFound as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from evaldock.plan import Unit
+from evaldock.plan import EngineName, Unit
 
 STOP_GRACE_S = 15
 
@@ -56,6 +56,13 @@ class Running(Protocol):
 
 class Engine(Protocol):
     """Runs units on behalf of one run; a context manager."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    @property
+    def image_ids(self) -> Mapping[str, str]:
+        """The IDs of pulled images, by the reference that pins them."""
 
     @property
     def isolates(self) -> bool:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from evaldock.engines import keeper
@@ -22,7 +22,7 @@ from evaldock.engines.host_environment import VISIBLE, image_paths, seen_gpus, u
 from evaldock.engines.host_leftovers import Workplace, kill_all_of, open_workplace, sweep
 from evaldock.engines.host_paths import LOOPBACK, Places
 from evaldock.gpus import number_of
-from evaldock.plan import Limits, Plan, Unit
+from evaldock.plan import EngineName, Limits, Plan, Unit
 from evaldock.supply.environments import Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
@@ -152,7 +152,9 @@ class HostProcess:
 class HostEngine:
     """Runs units as processes of this user on behalf of one run; a context manager."""
 
+    name: EngineName = "host"
     isolates = False
+    image_ids: Mapping[str, str] = MappingProxyType({})  # it runs environments
 
     def __init__(self, run_id: str, environments: Mapping[str, Environment]) -> None:
         self._run_id = run_id

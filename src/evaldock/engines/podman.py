@@ -28,7 +28,7 @@ from evaldock.engines.podman_options import (
     loopback_options,
     published_options,
 )
-from evaldock.plan import SERVER_ALIAS, Unit
+from evaldock.plan import SERVER_ALIAS, EngineName, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 _REMOVE = ("rm", "--force", "--depend", "--ignore", "--volumes", "--time=0")
@@ -129,6 +129,7 @@ class PodmanContainer:
 class PodmanEngine:
     """podman on behalf of one run; a context manager."""
 
+    name: EngineName = "podman"
     isolates = True
 
     def __init__(
@@ -136,7 +137,7 @@ class PodmanEngine:
     ) -> None:
         self._podman = podman
         self._run_id = run_id
-        self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
+        self.image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         self._server: str | None = None
 
     def __enter__(self) -> Self:
@@ -229,7 +230,7 @@ class PodmanEngine:
     def _verified(self, unit: Unit) -> str:
         """Return the image's ID, after comparing podman's image with the pin."""
         pin = unit.image
-        reference = pin.image_id or self._image_ids.get(pin.reference, pin.reference)
+        reference = pin.image_id or self.image_ids.get(pin.reference, pin.reference)
         wanted = ["image", "inspect", "--format={{.Id}} {{.RepoDigests}}", reference.removeprefix("sha256:")]
         try:
             found, _, digests = self._podman.output(wanted).partition(" ")

@@ -52,6 +52,11 @@ class LocalExecutor:
             interruption=self.interruption,
         )
 
+    @property
+    def gpus(self) -> Mapping[str, tuple[str, ...]]:
+        """The GPUs that units have seen, by the unit's name."""
+        return self._launcher.gpus
+
     def run(self) -> list[TaskEnd]:
         """Return how each task ended; raises ExecutionError when the server fails, InterruptedRunError."""
         self._launcher.sweep()
@@ -97,7 +102,7 @@ class LocalExecutor:
     def _run_unit(
         self, unit: Unit, evaluation: Evaluation, folder: Path, network: str | None, server: Running | None
     ) -> Exit:
-        with self._launcher.create(unit, network) as running:
+        with self._launcher.started(unit, network) as running:
             try:
                 while not running.ended.wait(POLL_S):
                     self.events.progress(evaluation, folder)

@@ -34,6 +34,7 @@ class Launcher:
     environ: Mapping[str, str] = field(repr=False)
     interrupted_step: str
     interruption: Interruption = field(default_factory=Interruption)
+    gpus: dict[str, tuple[str, ...]] = field(default_factory=dict)  # seen inside, by unit
 
     def sweep(self) -> None:
         """Remove what killed runs left behind, and say so."""
@@ -50,6 +51,14 @@ class Launcher:
         with self.engine.network(internal="run" in kinds) as name:
             yield name
 
+    @contextlib.contextmanager
+    def started(self, unit: Unit, network: str | None, alias: str | None = None) -> Iterator[Running]:
+        """Start a unit, keep in mind the GPUs it sees, and remove it at the end; raises as `create`."""
+        with self.create(unit, network, alias) as running:
+            if running.gpus:
+                self.gpus[unit.name] = running.gpus
+            yield running
+
     def create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
         """Create a unit, not yet started, with its secrets; raises UsageError, ExecutionError or PinError."""
         used = None if unit.network in ("none", "host") else network
@@ -65,7 +74,7 @@ class Launcher:
         """
         assert self.plan.server is not None
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(self.create(self.plan.server.unit, network, SERVER_ALIAS))
+            server = stack.enter_context(self.started(self.plan.server.unit, network, SERVER_ALIAS))
             stack.callback(server.save_log, self.log_path)
             stack.callback(self._let_stop, server)
             self.step("waiting for the server")
@@ -96,7 +105,7 @@ class Launcher:
     def _wait_until_ready(self, server: Running, network: str | None) -> None:
         declared = self.plan.server
         assert declared is not None
-        with self.create(declared.probe, network) as probe:
+        with self.started(declared.probe, network) as probe:
             while not probe.ended.wait(POLL_S):
                 refuse_dead(server)
                 self.stop_if_interrupted(probe)
