@@ -28,6 +28,7 @@ class Merged:
 
     tree: dict[str, Any]
     origins: Mapping[KeyPath, str]
+    unset: tuple[KeyPath, ...] = ()  # where null stands, which the tree no longer shows
 
     def origin(self, path: KeyPath) -> str | None:
         """Return where the value at the path, or its nearest parent with an origin, was written."""
@@ -61,7 +62,8 @@ def merge(layers: Iterable[Layer]) -> Merged:
     origins: dict[KeyPath, str] = {}
     for layer in layers:
         _merge_mapping(tree, layer.tree, (), layer, origins)
-    return Merged(tree=_without_nulls(tree, ()), origins=origins)
+    unset = tuple(path for path in origins if _is_null(tree, path))
+    return Merged(tree=_without_nulls(tree, ()), origins=origins, unset=unset)
 
 
 def _merge_mapping(
@@ -125,6 +127,19 @@ def _without_nulls(value: Any, path: KeyPath) -> Any:
     if isinstance(value, list):
         return [_without_nulls(item, (*path, index)) for index, item in enumerate(value)]
     return value
+
+
+def _is_null(tree: Any, path: KeyPath) -> bool:
+    """Tell whether null stands at the path."""
+    for part in path[:-1]:
+        if isinstance(part, int):
+            inside = isinstance(tree, list) and part < len(tree)
+        else:
+            inside = isinstance(tree, dict) and part in tree
+        if not inside:
+            return False
+        tree = tree[part]
+    return bool(path) and isinstance(tree, dict) and path[-1] in tree and tree[path[-1]] is None
 
 
 def _is_param(path: KeyPath) -> bool:

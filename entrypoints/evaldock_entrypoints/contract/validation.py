@@ -23,10 +23,30 @@ _SHOWN_ERRORS = 5
 def validate(model: type[Model], merged: Merged) -> Model:
     """Validate the merged tree; raises UsageError with file:line, key and the nearest known key."""
     refuse_secrets(merged)
+    for path in merged.unset:
+        _refuse_unknown(model, merged, path)
     try:
         return model.model_validate(merged.tree)
     except ValidationError as error:
         raise _as_usage_error(model, merged, error) from error
+
+
+def _refuse_unknown(model: type[BaseModel], merged: Merged, path: KeyPath) -> None:
+    """Raise UsageError for a null under a key that the model does not have."""
+    annotation: Any = model
+    for index, part in enumerate(path):
+        if isinstance(part, int) or typing.get_origin(annotation) is dict:
+            annotation = typing.get_args(annotation)[-1] if typing.get_args(annotation) else Any
+            continue
+        found = models_in(annotation)
+        if not found:
+            return  # a free mapping such as extra
+        if part not in found[0].model_fields:
+            here = path[: index + 1]
+            raise UsageError(
+                f'unknown key "{part}"', where=merged.place(here), next_step=_known_elsewhere(model, here)
+            )
+        annotation = found[0].model_fields[part].annotation
 
 
 def canonical(layer: Layer, model: type[BaseModel]) -> Layer:

@@ -65,7 +65,11 @@ def _key(refused: Refused, used: str | None, name: str | None) -> KeyRefusedErro
         return KeyRefusedError(
             "the endpoint refuses the key", where=where, next_step=f"set the right key in {used}"
         )
-    step = f"set its key in {name}" if name else "give --api_key_name VARIABLE with the key in it"
+    step = (
+        f"set its key in {name}"
+        if name
+        else "put the key into a variable and name that: api_key_name (--api_key_name VARIABLE)"
+    )
     return KeyRefusedError("the endpoint wants a key", where=where, next_step=step)
 
 

@@ -3,19 +3,17 @@
 import json
 import os
 import sys
-import traceback
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import click
 
+from evaldock_entrypoints.command_line import run_command
 from evaldock_entrypoints.contract.endpoint import endpoint_at
 from evaldock_entrypoints.contract.errors import (
-    EvaldockError,
     ExitCode,
     NotBuiltError,
     UsageError,
-    internal_error,
 )
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, load_framework
 from evaldock_entrypoints.contract.tasks import find_task
@@ -213,27 +211,8 @@ def check(model_url: str, model_id: str, model_type: Any, as_json: bool, **flags
         raise error
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the contract's code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["run_eval"]:  # eval-factory run_eval …
-        arguments = arguments[1:]
-    try:
-        sys.exit(int(run_eval.main(arguments, prog_name=PROGRAM, standalone_mode=False) or 0))
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(int(ExitCode.USAGE))
-    except click.Abort:
-        sys.exit(int(ExitCode.INTERRUPTED))
-    except EvaldockError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        click.echo(error.render(PROGRAM), err=True)
-        sys.exit(int(error.exit_code))
-    except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
-        if "--debug" in arguments:
-            traceback.print_exc()
-        click.echo(internal_error(error).render(PROGRAM), err=True)
-        sys.exit(int(ExitCode.INTERNAL))
+    # eval-factory run_eval …, as the vendor's tool spells it
+    run_command(run_eval, arguments[1:] if arguments[:1] == ["run_eval"] else arguments, PROGRAM)

@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from pydantic import AliasChoices
 
 import evaldock_entrypoints
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
+from evaldock_entrypoints.command_line import run_command
+from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.serve.backends import Launch, find_backend
 from evaldock_entrypoints.serve.settings import ServeSettings, read_settings
 
@@ -78,26 +79,20 @@ def _become(launch: Launch) -> None:
     """Replace this process by the engine, so that signals and the exit code are the engine's own."""
     source = Path(evaldock_entrypoints.__file__).parents[1]
     environment = {**os.environ, **launch.environment, "PYTHONPATH": str(source)}
-    os.execve(launch.argv[0], launch.argv, environment)
-
-
-def main() -> int:
-    """Run the command line; return the exit code of the contract."""
     try:
-        serve(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return int(ExitCode.USAGE)
-    except click.Abort:
-        return int(ExitCode.INTERRUPTED)
-    except EvaldockError as error:
-        click.echo(error.render(PROGRAM), err=True)
-        return int(error.exit_code)
+        os.execve(launch.argv[0], launch.argv, environment)
     except OSError as error:
-        click.echo(f"{PROGRAM}: error: cannot start the engine: {error}", err=True)
-        return int(ExitCode.INTERNAL)
-    return int(ExitCode.COMPLETE)
+        raise EvaldockError(
+            f"cannot start the engine: {error.strerror}",
+            where=launch.argv[0],
+            next_step="this image lacks its backend; build it again: evaldock build",
+        ) from error
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    run_command(serve, sys.argv[1:], PROGRAM)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

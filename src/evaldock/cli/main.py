@@ -5,23 +5,22 @@ import os
 import select
 import signal
 import sys
-import traceback
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from evaldock.cli.usage import PROGRAM, began, did_you_mean, usage_error
+from evaldock_entrypoints.command_line import began, did_you_mean, end, run_command
 from evaldock_entrypoints.contract.errors import (
-    EvaldockError,
     ExitCode,
-    InterruptedRunError,
     UsageError,
     internal_error,
 )
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+PROGRAM = "evaldock"
 
 # command → (module, one line of help). A module is imported only when its command is used.
 COMMANDS = {
@@ -75,7 +74,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             step = did_you_mean(args[0], COMMANDS) or "evaldock --help lists the commands"
-            raise UsageError(f'no command "{args[0]}"', where=began(args), next_step=step)
+            raise UsageError(f'no command "{args[0]}"', where=began(args, PROGRAM), next_step=step)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
@@ -133,51 +132,19 @@ def evaldock(debug: bool) -> None:
     """
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the contract's code."""
-    arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
     signal.signal(signal.SIGTERM, _terminated)  # as Ctrl-C: what is held is given back on the way out
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = evaldock.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.exit(int(code or 0))
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(int(ExitCode.USAGE))
-    except click.ClickException as error:
-        _end(usage_error(error, arguments), debug=debug)
+        run_command(evaldock, arguments, PROGRAM, handled=_PipeError)
     except _PipeError as error:
         _end_without_reader()
-        _end(internal_error(error), debug=debug)
-    except (click.Abort, KeyboardInterrupt):
-        _end(_interrupted(arguments), debug=False)
-    except EvaldockError as error:
-        _end(error, debug=debug)
-    except Exception as error:  # noqa: BLE001 - the last resort: a sentence for users, a traceback on demand
-        _end(internal_error(error), debug=debug)
+        end(internal_error(error), PROGRAM)
 
 
 def _terminated(_: int, __: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _interrupted(arguments: list[str]) -> EvaldockError:
-    return InterruptedRunError("interrupted", where=began(arguments), next_step="type it again to go on")
-
-
-def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
-    """Take --debug off the command line, wherever it stands before a `--`."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = [word for word in arguments[:end] if word != "--debug"]
-    return [*options, *arguments[end:]], len(options) != end
-
-
-def _end(error: EvaldockError, *, debug: bool) -> NoReturn:
-    if debug:
-        traceback.print_exc()
-    click.echo(error.render(), err=True)
-    sys.exit(int(error.exit_code))
 
 
 def _end_without_reader() -> None:

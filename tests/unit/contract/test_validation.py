@@ -41,6 +41,14 @@ def read(text: str, *overrides: str) -> Document:
             "it belongs under evaluation.tasks[].params or evaluation.params",
         ),
         ("deployment:\n  tensor_parallel_sise: 2", "unknown key", "run.yaml:2", "tensor_parallel_size"),
+        ("exection: null", 'unknown key "exection"', "run.yaml:1  exection", '"execution"'),
+        (
+            "target:\n  auxiliary: {judge: {url: null, modle_id: null}}",
+            'unknown key "modle_id"',
+            "run.yaml:2  target.auxiliary.judge.modle_id",
+            '"model_id"',
+        ),
+        ("evaluation: {tasks: [{name: a, imag: null}]}", "unknown key", "tasks[0].imag", '"image"'),
         ("evaluation: {tasks: [a]}\nevaluation: {}", 'key "evaluation" stands twice', "run.yaml:2", None),
         ("evaluation:\n  tasks: gsm8k", "no list", "run.yaml:2", 'give a list, also of one task: ["gsm8k"]'),
         ("evaluation:\n  tasks: [3]", "3 is no mapping", "run.yaml:2  evaluation.tasks[0]", None),
@@ -167,3 +175,8 @@ def refused_tree(tree: dict[str, Any]) -> UsageError | None:
     except UsageError as error:
         return error
     return None
+
+
+def test_null_under_a_known_key_or_in_a_free_mapping_is_fine() -> None:
+    read("deployment: null\nexecution: {gpus: null}\nevaluation: {params: {extra: {any: null}}}")
+    read("target: {auxiliary: {judge: null}, api_endpoint: {adapter_config: null}}")
