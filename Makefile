@@ -16,7 +16,7 @@ quickstart: ## build what is missing, evaluate a small real model in containers,
 test: ## everything: lint, types, unit tests, real containers (installs and starts what it needs)
 	@scripts/setup dev
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -m containers $(ARGS)
+	@$(BIN)/pytest -m "containers or slow" $(ARGS)
 
 check: lint types unit ## the quick suite
 
@@ -35,7 +35,7 @@ types: ## mypy strict
 
 unit: ## quick tests, no container engine
 	@scripts/setup dev
-	$(BIN)/pytest -m "not containers" -n 2 -q
+	$(BIN)/pytest -m "not containers and not slow" -n 2 -q
 
 images: ## build all images
 	@scripts/setup run

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import docker
 import requests
@@ -88,12 +89,7 @@ def _socket_answers(path: str) -> bool:
 @contextmanager
 def in_use(daemon: OwnDaemon, *, keep: bool) -> Iterator[None]:
     """Have the daemon up for as long as the block runs; the last user stops it unless it is to be kept."""
-    daemon.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (daemon.run / "users").open("w", encoding="utf-8") as users:
-        with _starting(daemon):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            if not answers(daemon.docker_host):
-                _start(daemon)
+    with _up(daemon) as users:
         if keep:
             daemon.keep_mark.touch()
         try:
@@ -101,6 +97,39 @@ def in_use(daemon: OwnDaemon, *, keep: bool) -> Iterator[None]:
         finally:
             if not daemon.keep_mark.exists() and _is_last_user(users.fileno()):
                 stop(daemon)
+
+
+@contextmanager
+def _up(daemon: OwnDaemon) -> Iterator[TextIO]:
+    """Yield the file by which users count themselves, with the daemon up.
+
+    Whoever waited for the lock while the last user took the folder away holds a file that is gone: once more.
+    """
+    while True:
+        with ExitStack() as stack:
+            try:
+                daemon.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+                users = stack.enter_context((daemon.run / "users").open("w", encoding="utf-8"))
+                starting = stack.enter_context((daemon.run / "starting").open("w", encoding="utf-8"))
+            except FileNotFoundError:
+                continue
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if not (_is_there(users, daemon) and _is_there(starting, daemon)):
+                continue
+            if not answers(daemon.docker_host):
+                _start(daemon)
+            fcntl.flock(starting, fcntl.LOCK_UN)
+            yield users
+            return
+
+
+def _is_there(file: TextIO, daemon: OwnDaemon) -> bool:
+    """Tell whether the open file is still the one in the daemon's folder."""
+    try:
+        return (daemon.run / Path(file.name).name).stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def stop(daemon: OwnDaemon) -> None:
@@ -112,13 +141,6 @@ def stop(daemon: OwnDaemon) -> None:
     if daemon.before.exists():
         restore_network(NetworkState.from_json(daemon.before.read_text(encoding="utf-8")))
     shutil.rmtree(daemon.run, ignore_errors=True)
-
-
-@contextmanager
-def _starting(daemon: OwnDaemon) -> Iterator[None]:
-    with (daemon.run / "starting").open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_last_user(users: int) -> bool:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -53,6 +55,27 @@ def test_inner_user_leaves_the_outer_ones_engine_up() -> None:
             assert inner == outer
         assert answers(outer)
     assert not answers(outer)
+
+
+USE = """
+import sys, time
+from evaldock.supply.dockerd import answers
+from evaldock.supply.host import running_engine
+for _ in range(int(sys.argv[1])):
+    with running_engine(report=lambda _: None) as host:
+        assert answers(host)
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_commands_that_start_and_stop_it_at_once_do_not_take_it_from_each_other() -> None:
+    argv = [sys.executable, "-c", USE, "3"]
+    users = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for user in users:
+        _, err = user.communicate(timeout=240)
+        assert user.returncode == 0, err
+    assert not own_daemon().run.exists()
 
 
 @pytest.mark.usefixtures("no_engine")
