@@ -75,6 +75,7 @@ def test_an_example_stands_word_for_word(name: str) -> None:
     assert example == yaml.safe_load(WRITTEN[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WRITTEN, *OVERRIDES])
 def test_a_document_of_the_sources_dry_runs_as_it_is_typed(name: str, tmp_path: Path) -> None:
     given = [part for override in OVERRIDES.get(name, ()) for part in ("-o", override)]
@@ -90,6 +91,7 @@ def test_a_document_of_the_sources_dry_runs_as_it_is_typed(name: str, tmp_path: 
         assert f"export {variable}=" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part"),
     [

@@ -17,6 +17,8 @@ from evaldock.supply.paths import checkout_root
 from evaldock.testkit.fake_endpoint import running_endpoint
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # every row is a command of its own
+
 KEY = "sk-the-right-one"
 CHAT = "target: {api_endpoint: {url: '{URL}', model_id: fake-model, type: chat}}\n"
 LOGPROB = "target: {api_endpoint: {url: '{URL}', model_id: fake-model, type: completions_logprob}}\n"

@@ -51,6 +51,7 @@ def test_a_dead_engine_exits_7_with_the_fix_on_stdout(tmp_path: Path) -> None:
     assert "\x1b" not in ended.out
 
 
+@pytest.mark.slow
 def test_hanging_engines_servers_and_drivers_cost_15_seconds_at_most(tmp_path: Path) -> None:
     fake_program(tmp_path / "bin", "nvidia-smi", "exec sleep 60")
     fake_program(tmp_path / "bin", "podman", "exec sleep 60")

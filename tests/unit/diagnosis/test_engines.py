@@ -81,6 +81,7 @@ def test_an_engine_whose_clock_is_an_hour_ahead_is_a_lack(tmp_path: Path) -> Non
     assert (finding.state, finding.found) == ("lack", "ours is 60 minutes behind")
 
 
+@pytest.mark.slow
 def test_a_socket_that_never_answers_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as server:
