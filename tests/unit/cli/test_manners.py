@@ -122,8 +122,9 @@ def test_a_signal_ends_a_command_with_75(number: signal.Signals, tmp_path: Path,
         child = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | env)
         connection, _ = silent.accept()
         with connection:
+            connection.recv(65536)  # the command waits for an answer now
             child.send_signal(number)
-            _, err = child.communicate(timeout=10)
+            _, err = child.communicate(timeout=30)
     assert child.returncode == ExitCode.INTERRUPTED
     assert "evaldock: error: interrupted" in err
     assert "Traceback" not in err

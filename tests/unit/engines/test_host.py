@@ -24,6 +24,8 @@ from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 from evaldock_entrypoints.contract.fields import Gpus
 
 PIN = ImagePin(name="toy", version="1", reference="toy:1", digest=None, image_id=None, origin="missing")
+# Not the virtual environment's: a checkout may lie below /tmp, which is another folder for a unit.
+PYTHON = Path(sys.executable).resolve()
 HASH = "sha256:" + "a" * 64
 
 
@@ -51,7 +53,7 @@ def unit(script: str, *argv: str, **fields: object) -> Unit:
         name="toy.sums-ask",
         role="evaluation",
         image=PIN,
-        argv=(sys.executable, "-c", textwrap.dedent(script), *argv),
+        argv=(str(PYTHON), "-c", textwrap.dedent(script), *argv),
         network="none",
     )
     return replace(made, **fields)  # type: ignore[arg-type]
