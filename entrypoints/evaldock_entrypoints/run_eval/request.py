@@ -154,8 +154,7 @@ def _only_task(merged: Merged, framework: Framework) -> str:
 def _with_one_task(merged: Merged, eval_type: str) -> Merged:
     """Keep of evaluation.tasks the entry that this container runs."""
     tasks = _tasks(merged)
-    bare = eval_type.rpartition(".")[2]
-    index = next((i for i, entry in enumerate(tasks) if _name(entry) in (eval_type, bare)), None)
+    index = _index_of(eval_type, merged)
     entry = {"name": eval_type} if index is None else tasks[index]
     others = {path: where for path, where in merged.origins.items() if path[:2] != _TASK[:2]}
     mine = {
@@ -166,6 +165,26 @@ def _with_one_task(merged: Merged, eval_type: str) -> Merged:
     evaluation = {**merged.tree.get("evaluation", {}), "tasks": [entry]}
     tree = {**merged.tree, "evaluation": evaluation}
     return Merged(tree=tree, origins={(*_TASK, "name"): "--eval_type", **others, **mine})
+
+
+def _index_of(eval_type: str, merged: Merged) -> int | None:
+    """Return the number of the task's entry; raises UsageError where two other spellings may both mean it.
+
+    The harness may stand there under an alias (`lm_eval.gsm8k`), which an image does not know.
+    """
+    names = [_name(entry) for entry in _tasks(merged)]
+    bare = eval_type.rpartition(".")[2]
+    for name in (eval_type, bare):
+        if name in names:
+            return names.index(name)
+    spelt = [index for index, name in enumerate(names) if name.rpartition(".")[2] == bare]
+    if len(spelt) > 1:
+        raise UsageError(
+            f'which of {" and ".join(names[index] for index in spelt)} is "{eval_type}" cannot be told',
+            where=merged.place((*_TASK[:2], spelt[0])),
+            next_step=f"write it as {eval_type}",
+        )
+    return spelt[0] if spelt else None
 
 
 def _tasks(merged: Merged) -> list[Any]:

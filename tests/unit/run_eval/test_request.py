@@ -103,6 +103,27 @@ def test_of_a_document_with_many_tasks_each_keeps_its_own_lines(tmp_path: Path) 
         asked(tmp_path, config, eval_type=None)
 
 
+@pytest.mark.parametrize(
+    ("written", "eval_type"), [("a_toy.sums", "toy.sums"), ("toy.sums", "sums"), ("sums", "toy.sums")]
+)
+def test_a_task_keeps_its_parameters_under_every_name_of_its_harness(
+    tmp_path: Path, written: str, eval_type: str
+) -> None:
+    config = f"evaluation:\n  tasks:\n    - other.maxima\n    - {{name: {written}, params: {{seed: 7}}}}\n"
+    assert params(asked(tmp_path, config, eval_type=eval_type))["seed"] == (7, f"{tmp_path}/run.yaml:4")
+
+
+def test_the_tasks_own_name_goes_before_one_that_could_mean_it(tmp_path: Path) -> None:
+    config = (
+        "evaluation:\n  tasks:\n    - {name: sums, params: {seed: 1}}\n"
+        "    - {name: toy.sums, params: {seed: 2}}\n"
+    )
+    assert params(asked(tmp_path, config, eval_type="toy.sums"))["seed"][0] == 2
+    aliases = "evaluation: {tasks: [a_toy.sums, another.sums]}"
+    with pytest.raises(UsageError, match="cannot be told"):
+        asked(tmp_path, aliases, eval_type="toy.sums")
+
+
 def test_a_key_in_the_overrides_goes_to_the_environment_and_nowhere_else(tmp_path: Path) -> None:
     found = asked(tmp_path, None, f"target.api_endpoint.api_key={KEY}")
     assert found.read.keys == {"EVALDOCK_API_KEY": KEY}
