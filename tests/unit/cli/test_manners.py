@@ -114,6 +114,15 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert (child.returncode, err) == (ExitCode.INTERRUPTED, b"")
 
 
+@pytest.fixture
+def sigint_counts() -> Iterator[None]:
+    """Commands in the background of a shell ignore SIGINT, and their children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_counts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_command_with_75(number: signal.Signals, tmp_path: Path, env: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -124,7 +133,10 @@ def test_a_signal_ends_a_command_with_75(number: signal.Signals, tmp_path: Path,
         with connection:
             connection.recv(65536)  # the command waits for an answer now
             child.send_signal(number)
-            _, err = child.communicate(timeout=30)
+            try:
+                _, err = child.communicate(timeout=30)
+            finally:
+                child.kill()
     assert child.returncode == ExitCode.INTERRUPTED
     assert "evaldock: error: interrupted" in err
     assert "Traceback" not in err
