@@ -254,11 +254,6 @@ _KINDS: dict[str | None, tuple[type, ...]] = {
 _UNREADABLE = object()
 
 
-def _has_tag(value: Any, wanted: str | None) -> bool:
-    kinds = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
-    return isinstance(value, kinds.get(wanted or "", ()))  # type: ignore[arg-type]
-
-
 def plain_value(text: str) -> Any:
     """Return what an unquoted scalar stands for; text where it is no null, boolean or number."""
     if text in _WORDS:
