@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import urlsplit
 
 DOCKER: Mapping[str, object] = {
     "Version": "20.10.24",
@@ -42,9 +43,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        answer = self.server.answers.get(self.path.rpartition("/")[2])
-        body = json.dumps(answer).encode()
-        self.send_response(200 if answer else 404)
+        route = urlsplit(self.path).path
+        _, _, below = route.removeprefix("/").partition("/")  # without the API's version
+        answer = self.server.answers.get(below, self.server.answers.get(route.rpartition("/")[2]))
+        body = json.dumps({"message": "no such thing"} if answer is None else answer).encode()
+        self.send_response(404 if answer in (None, {}) else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -59,15 +62,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def fake_engine(
-    folder: Path, info: Mapping[str, object] | None = None, version: Mapping[str, object] | None = None
+    folder: Path,
+    info: Mapping[str, object] | None = None,
+    version: Mapping[str, object] | None = None,
+    answers: Mapping[str, object] | None = None,
 ) -> Iterator[str]:
-    """Yield the address of an engine that says this of itself."""
+    """Yield the address of an engine that says this of itself, and answers other routes so."""
     path = folder / "e.sock"
     with _Server(str(path), _Handler) as server:
         server.answers = {
             "_ping": "OK",
             "version": DOCKER if version is None else version,
             "info": ENFORCED if info is None else info,
+            **(answers or {}),
         }
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -14,18 +14,15 @@ import docker.types
 import requests
 from docker.models.containers import Container as SdkContainer
 
+from evaldock.engines.docker_options import device_requests, hardening, network_mode, published_ports
 from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
 from evaldock.engines.image_check import no_image, refuse_other_image
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
-from evaldock.plan import EngineName, Limits, Unit, UnitNetwork
+from evaldock.plan import EngineName, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
-from evaldock_entrypoints.contract.fields import Gpus
 
-_UNROUTABLE_DNS = (
-    "192.0.2.1"  # TEST-NET-1: the engine's resolver must not carry names out of a sealed network
-)
 _API_TIMEOUT_S = 120
 _LOCAL_URL = "http+docker://localhost"  # how the SDK writes a Unix socket
 
@@ -62,8 +59,15 @@ class Container:
             self._container.stop(timeout=grace_s)
 
     def exit(self) -> Exit:
-        """Return how the ended container ended."""
-        self._container.reload()
+        """Return how the ended container ended; raises ExecutionError where somebody removed it."""
+        try:
+            self._container.reload()
+        except docker.errors.NotFound as error:
+            raise ExecutionError(
+                f"the {self.unit.role} container is gone: somebody removed it while it ran",
+                where=f"image {self.unit.image.reference}",
+                next_step="see who cleans up in this engine (docker system prune), then resume",
+            ) from error
         state = self._container.attrs["State"]
         return Exit(
             code=int(state["ExitCode"]), out_of_memory=bool(state["OOMKilled"]), last_lines=self.last_lines()
@@ -75,7 +79,7 @@ class Container:
 
     def save_log(self, path: Path) -> None:
         """Write the container's whole output to a file."""
-        with contextlib.suppress(docker.errors.APIError):
+        with contextlib.suppress(docker.errors.DockerException, OSError):
             path.write_bytes(self._container.logs())
 
     def _ask(self, argv: Sequence[str]) -> Answer | None:
@@ -148,14 +152,18 @@ class DockerEngine:
     def sweep(self) -> list[str]:
         """Remove what runs on this host left behind whose process is gone; return the names."""
         removed = []
-        for container in self._client.containers.list(all=True, filters={"label": OWNER_LABEL}):
+        ours: dict[str, str | list[str] | bool] = {"label": OWNER_LABEL}
+        # Other runs come and go meanwhile, and may sweep the same.
+        for container in self._client.containers.list(all=True, filters=ours, ignore_removed=True):
             if is_orphan(container.labels):
-                container.remove(force=True, v=True)
-                removed.append(str(container.name))
-        for network in self._client.networks.list(filters={"label": OWNER_LABEL}):
+                with contextlib.suppress(docker.errors.NotFound):
+                    container.remove(force=True, v=True)
+                    removed.append(str(container.name))
+        for network in self._client.networks.list(filters=ours):
             if is_orphan(network.attrs.get("Labels") or {}):
-                network.remove()
-                removed.append(str(network.name))
+                with contextlib.suppress(docker.errors.NotFound):
+                    network.remove()
+                    removed.append(str(network.name))
         return removed
 
     @contextlib.contextmanager
@@ -195,9 +203,9 @@ class DockerEngine:
                 user=user,
                 network=network,
                 networking_config=self._aliases(network, alias),
-                **_network_mode(unit.network),
-                ports=_published(unit),
-                **_hardening(unit.limits),
+                **network_mode(unit.network),
+                ports=published_ports(unit),
+                **hardening(unit.limits),
                 mounts=[
                     docker.types.Mount(
                         target=mount.target, source=mount.source, type="bind", read_only=mount.read_only
@@ -225,63 +233,6 @@ class DockerEngine:
         if network is None or alias is None:
             return None
         return {network: self._client.api.create_endpoint_config(aliases=[alias])}
-
-
-def device_requests(gpus: Gpus) -> list[docker.types.DeviceRequest]:
-    """Return the SDK's device requests for all, a count or a list of GPUs."""
-    match gpus:
-        case "none" | 0 | []:
-            return []
-        case "all":
-            return [docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])]
-        case int():
-            return [docker.types.DeviceRequest(count=gpus, capabilities=[["gpu"]])]
-        case list():
-            return [docker.types.DeviceRequest(device_ids=[str(i) for i in gpus], capabilities=[["gpu"]])]
-        case _:
-            raise AssertionError(gpus)
-
-
-def _hardening(limits: Limits) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "read_only": True,
-        "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={limits.tmp_size},mode=1777"},
-        "pids_limit": limits.pids,
-        "ulimits": [
-            docker.types.Ulimit(name=name, soft=value, hard=value) for name, value in _ulimits(limits)
-        ],
-        "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "64m", "max-file": "1"}),
-    }
-    if limits.memory:
-        options |= {"mem_limit": limits.memory, "memswap_limit": limits.memory}
-    if not limits.shares_memory:
-        options["ipc_mode"] = "none"
-    if limits.cpus:
-        options["nano_cpus"] = int(limits.cpus * 1e9)
-    return options
-
-
-def _ulimits(limits: Limits) -> list[tuple[str, int]]:
-    wanted = {"core": 0, "nofile": limits.open_files, "fsize": limits.file_size_bytes}
-    return [(name, value) for name, value in wanted.items() if value is not None]
-
-
-def _network_mode(network: UnitNetwork) -> dict[str, Any]:
-    match network:
-        case "none" | "host":
-            return {"network_mode": network}
-        case "run":
-            return {"dns": [_UNROUTABLE_DNS]}
-        case "outside":
-            return {}
-
-
-def _published(unit: Unit) -> dict[str, tuple[str, int]]:
-    """Return the SDK's port bindings: on the host's loopback address, never on one that others reach."""
-    port = unit.published_port
-    return {} if port is None else {f"{port}/tcp": ("127.0.0.1", port)}
 
 
 def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
