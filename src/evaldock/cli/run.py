@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.table import markdown_table
 from evaldock.cli.completion import run_ids
@@ -87,9 +88,15 @@ def resume(run_id: str, output_dir: Path, as_json: bool) -> int:
     evaldock resume 20260314T0926
     """
     record = find_run(output_dir, run_id)
-    given = read_given([record.path / "run.yaml"], config_dir=None, config_name=None, overrides=())
+    given = written_for(record)
     plan = make_plan(given.written, run_id=record.run_id, registry=given.registry, allow_unpinned=True)
     return carry_out(plan, given.written, given.environ, as_json=as_json)
+
+
+def written_for(record: RunRecord) -> Given:
+    """Return the run's own document; what it says of its folder counts less than where the folder is now."""
+    here = run_flags({"output_dir": str(record.path.absolute().parent)})
+    return read_given([record.path / "run.yaml"], config_dir=None, config_name=None, overrides=(), flags=here)
 
 
 def carry_out(plan: Plan, written: Written, environ: Mapping[str, str], *, as_json: bool = False) -> int:
