@@ -36,7 +36,7 @@ def test_edited_entrypoints_compress_no_layer_of_the_environment_again(site: Sit
         digest: blob_path(site.store, digest).stat().st_mtime_ns
         for digest in layer_digests(site.store, before.digest)
     }
-    source = site.checkout / "entrypoints/evaldock_entrypoints/probe.py"
+    source = site.checkout / "entrypoints/evaldock_entrypoints/command_line.py"
     text = source.read_text(encoding="utf-8")
     source.write_text(text + "# edited\n", encoding="utf-8")
     try:
