@@ -175,6 +175,16 @@ def test_keys_that_mean_nothing_beside_the_others_are_refused(sections: dict[str
     assert caught.value.next_step
 
 
+def test_engine_host_refuses_images_that_it_would_not_run() -> None:
+    host = {**ENDPOINT, "execution": {"engine": "host"}}
+    theirs = {"name": "gsm8k", "image": f"registry.example/lm-eval@sha256:{'a' * 64}"}
+    with pytest.raises(UsageError, match="engine host runs no images") as caught:
+        plan(theirs, **host)
+    assert "evaluation.tasks[0].image: registry.example" in (caught.value.where or "")
+    assert plan({"name": "gsm8k", "image": "lm_eval"}, **host).engine == "host"
+    assert plan(theirs, **ENDPOINT).engine == "auto"
+
+
 def test_every_key_of_the_deployment_reaches_the_server_or_is_named() -> None:
     """No key of the block validates and is then ignored."""
     flags = {

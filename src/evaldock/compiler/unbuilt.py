@@ -7,6 +7,7 @@ from evaldock.compiler.inputs import Inputs, is_hub_id
 from evaldock.plan import Stop
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.execution import KEYS_OF_TYPES
+from evaldock_entrypoints.contract.layers import KeyPath
 
 
 def unbuilt_parts(inputs: Inputs) -> tuple[Stop, ...]:
@@ -112,6 +113,22 @@ def refuse_contradictions(inputs: Inputs) -> None:
             where=inputs.place("deployment", "type"),
             next_step="add deployment.image, by digest",
         )
+    if inputs.document.execution.engine == "host":
+        _refuse_images(inputs)
+
+
+def _refuse_images(inputs: Inputs) -> None:
+    """Raise UsageError for an image that stands for none of ours: engine host would run something else."""
+    images: dict[KeyPath, str | None] = {("deployment", "image"): inputs.document.deployment.image}
+    for index, task in enumerate(inputs.document.evaluation.tasks):
+        images["evaluation", "tasks", index, "image"] = task.image
+    for path, image in images.items():
+        if image is not None and inputs.registry.image_name(image) is None:
+            raise UsageError(
+                "engine host runs no images: it makes environments from this checkout",
+                where=f"{inputs.place(*path)}: {image}",
+                next_step="leave the image out, or use docker or podman",
+            )
 
 
 def _meaningless(inputs: Inputs, key: str, beside: str, kinds: str) -> UsageError:
