@@ -1,10 +1,11 @@
 """Endpoint addresses: with or without the route, with or without a trailing slash."""
 
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType
+from evaldock_entrypoints.contract.secrets import is_secret_name
 
 ROUTES: dict[EndpointType, str] = {
     "chat": "/chat/completions",
@@ -20,13 +21,17 @@ def base_url(url: str, *, place: str = "target.api_endpoint.url") -> str:
     parts = _parts(url)
     if parts is None:
         raise UsageError(
-            f'"{url}" is not an http(s) address',
+            f'"{url.rpartition("@")[2]}" is not an http(s) address',
             where=place,
             next_step="write http://HOST:PORT/v1/chat/completions",
         )
     if parts.username or parts.password:
         raise UsageError(
             "the endpoint's address holds a login", where=place, next_step="use api_key_name instead"
+        )
+    if any(is_secret_name(name) for name, _ in parse_qsl(parts.query)):
+        raise UsageError(
+            "the endpoint's address holds a key", where=place, next_step="use api_key_name instead"
         )
     path = parts.path.rstrip("/")
     for route in sorted(set(ROUTES.values()), key=len, reverse=True):

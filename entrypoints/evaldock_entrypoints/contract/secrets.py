@@ -13,6 +13,11 @@ _SECRET_KEY = re.compile(
 )
 _INNOCENT = re.compile(r"^(start|end)_reasoning_token$")
 _SECRET_FLAG = re.compile(r"^--?(hf[_-])?(api[_-]?key|token|password|secret)(=.+)?$", re.IGNORECASE)
+_NAME_KEY = re.compile(r"(^|_)(api_key|token)_name$")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_LIKE = re.compile(  # a well-known beginning, or letters of both cases mixed with digits
+    r"(hf|gsk|ghp|pat|sk|xai|nvapi)[_-][A-Za-z0-9]{20,}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{20,}"
+)
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 
@@ -26,12 +31,30 @@ def refuse_secrets(merged: Merged) -> None:
                 where=merged.origin(path),
                 next_step="put it into an environment variable and name that: api_key_name: MY_VARIABLE",
             )
+        if isinstance(value, str) and value and _NAME_KEY.search(key):
+            refuse_key_as_name(value, merged.place(path))
         if key == "extra_args" and isinstance(value, str) and _SECRET_FLAG.match(value):
             raise UsageError(
                 f'"{value.partition("=")[0]}" hands a secret over on a command line',
                 where=merged.place(path),
                 next_step="leave it out; a server's key belongs into its environment",
             )
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a value under this name is a secret."""
+    return _SECRET_KEY.search(name) is not None
+
+
+def refuse_key_as_name(name: str, where: str) -> None:
+    """Raise UsageError, without showing it, where a key itself stands in the place of a variable's name."""
+    if _NAME.fullmatch(name) and not _KEY_LIKE.fullmatch(name):
+        return
+    raise UsageError(
+        "what stands there is not the name of a variable, and is not shown, for it may be the key itself",
+        where=where,
+        next_step="put the key into an environment variable (export MY_KEY=…) and give its name: MY_KEY",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

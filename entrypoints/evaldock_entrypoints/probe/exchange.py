@@ -11,6 +11,7 @@ from requests.auth import AuthBase
 
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
+from evaldock_entrypoints.contract.secrets import refuse_key_as_name
 from evaldock_entrypoints.probe.bounded import within
 from evaldock_entrypoints.probe.failures import no_answer, time_up
 from evaldock_entrypoints.probe.refusals import Refused, refusal
@@ -164,10 +165,12 @@ def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the value of the variable that api_key_name names; raises UsageError if it is unset."""
     if not name:
         return None
+    refuse_key_as_name(name, "api_key_name")
     value = environ.get(name)
     if not value:
         raise UsageError(
             f"the variable {name} is not set, and api_key_name names it",
+            where=f"api_key_name: {name}",
             next_step=f"export {name}=… (into a container of your own: docker run -e {name})",
         )
     return value

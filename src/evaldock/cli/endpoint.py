@@ -55,10 +55,12 @@ def _named(target: str) -> tuple[ApiEndpoint, dict[str, str]]:
             where=f"{target}  deployment.type: {document.deployment.type}",
             next_step=f"evaldock deploy {target}, and with it up: evaldock check http://127.0.0.1:{port}/v1",
         )
-    if not document.target.api_endpoint.url:
+    endpoint = document.target.api_endpoint
+    if not endpoint.url:
         raise UsageError(
             "the document names no endpoint",
             where=f"{target}  target.api_endpoint.url",
             next_step="add target: {api_endpoint: {url: …}}",
         )
-    return document.target.api_endpoint, dict(read.keys)
+    base_url(endpoint.url, place=read.merged.place(("target", "api_endpoint", "url")))
+    return endpoint, dict(read.keys)

@@ -43,6 +43,20 @@ def test_a_wrong_key_exits_3_with_the_variable_and_without_the_key(
     assert ENV["WRONG_KEY"] not in ended.out + ended.err
 
 
+def test_a_key_typed_in_the_place_of_its_variables_name_is_not_shown(tmp_path: Path) -> None:
+    ended = evaldock("check", "http://127.0.0.1:9/v1", "--api_key_name", KEY, cwd=tmp_path, env=ENV)
+    assert ended.code == ExitCode.USAGE
+    assert "not the name of a variable" in ended.err
+    assert KEY not in ended.out + ended.err
+
+
+def test_what_is_wrong_in_a_document_is_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text("target:\n  api_endpoint: {url: 'http://u:p@h/v1'}\n", encoding="utf-8")
+    ended = evaldock("check", "e.yaml", cwd=tmp_path, env=ENV)
+    assert ended.code == ExitCode.USAGE
+    assert "e.yaml:2  target.api_endpoint.url" in ended.err
+
+
 def test_json_is_machine_only_also_in_failure(endpoint: RunningEndpoint, tmp_path: Path) -> None:
     argv = ("check", endpoint.url, "--model_id", "fake-modle", "--json")
     ended = evaldock(*argv, "--api_key_name", "CHECK_KEY", cwd=tmp_path, env=ENV)

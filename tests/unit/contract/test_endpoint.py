@@ -30,6 +30,27 @@ def test_what_is_no_address_is_refused(written: str) -> None:
         base_url(written)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "http://user:canary@h/v1",
+        "ftp://user:canary@h/v1",
+        "user:canary@h/v1",
+        "http://h/v1?api_key=canary",
+        "https://h/v1/chat/completions?api-version=1&token=canary",
+    ],
+)
+def test_a_secret_in_an_address_is_refused_and_not_shown(written: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        base_url(written)
+    assert "canary" not in raised.value.render()
+
+
+def test_a_query_without_a_secret_is_kept() -> None:
+    base = base_url("https://h/v1/chat/completions?api-version=2024-10-21")
+    assert route_url(base, "chat") == "https://h/v1/chat/completions?api-version=2024-10-21"
+
+
 def test_localhost_in_every_spelling_is_local() -> None:
     assert all(is_local(f"http://{host}:1/v1") for host in ("localhost", "127.0.0.1", "[::1]"))
     assert not is_local("http://server:1/v1")

@@ -7,6 +7,7 @@ from evaldock_entrypoints.contract.layers import Layer
 from evaldock_entrypoints.contract.overrides import override_layer
 from evaldock_entrypoints.contract.reader import parse_yaml
 from evaldock_entrypoints.contract.reading import Read, read
+from evaldock_entrypoints.contract.secrets import refuse_secrets
 
 NO_FLAGS = Layer(tree={}, name="flag")
 KEY = "sk-canary-7f3a"
@@ -48,3 +49,27 @@ def test_a_variable_that_the_shell_left_alone_is_taken_as_its_name(text: str) ->
 def test_an_empty_key_is_refused() -> None:
     with pytest.raises(UsageError, match="the key is empty"):
         given("{}", "target.api_endpoint.api_key=")
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-canary-7f3a", "hf_canarycanarycanarycanary", "Canary1Canary2Canary3", "a b"]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "target: {api_endpoint: {api_key_name: KEY}}",
+        "target: {auxiliary: {judge: {api_key_name: KEY}}}",
+        "data: {hf_token_name: KEY}",
+    ],
+)
+def test_a_key_in_the_place_of_a_variables_name_is_refused_and_not_shown(text: str, key: str) -> None:
+    found = given(text.replace("KEY", key))
+    with pytest.raises(UsageError, match="not the name of a variable") as raised:
+        refuse_secrets(found.merged)
+    assert key not in raised.value.render()
+    assert "f:1  " in raised.value.render()
+
+
+@pytest.mark.parametrize("name", ["MY_KEY", "hf_token", "OpenAIKey2", "HF_TOKEN_OF_EVALUATIONS_AND_MORE"])
+def test_ordinary_names_of_variables_are_taken(name: str) -> None:
+    refuse_secrets(given(f"target: {{api_endpoint: {{api_key_name: {name}}}}}").merged)
