@@ -175,6 +175,14 @@ def test_keys_that_mean_nothing_beside_the_others_are_refused(sections: dict[str
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize("other", [{}, {"image": "registry.example/other:1"}])
+def test_two_images_of_one_harness_are_refused(other: dict[str, str]) -> None:
+    theirs = {"name": "gsm8k", "image": "registry.example/lm-eval:1"}
+    for tasks in ([theirs, {"name": "arc_easy", **other}], [{"name": "arc_easy", **other}, theirs]):
+        with pytest.raises(UsageError, match='two tasks of "lm-eval" ask for two images'):
+            plan(*tasks, **ENDPOINT)
+
+
 def test_engine_host_refuses_images_that_it_would_not_run() -> None:
     host = {**ENDPOINT, "execution": {"engine": "host"}}
     theirs = {"name": "gsm8k", "image": f"registry.example/lm-eval@sha256:{'a' * 64}"}

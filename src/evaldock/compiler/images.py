@@ -65,12 +65,11 @@ def needed_images(document: Document, merged: Merged, registry: Registry) -> dic
         images[document.deployment.type] = document.deployment.image
     for index, request in enumerate(document.evaluation.tasks):
         harness = find(registry, merged, request, index)[0]
-        earlier = images.get(harness)
-        if earlier and request.image and earlier != request.image:
+        if images.setdefault(harness, request.image) != request.image:
+            both = " and ".join(image or "the pinned one" for image in (images[harness], request.image))
             raise UsageError(
-                f'two tasks of "{harness}" name two images: {earlier} and {request.image}',
+                f'two tasks of "{harness}" ask for two images: {both}',
                 where=merged.place(("evaluation", "tasks", index, "image")),
-                next_step="compare images in two runs",
+                next_step="name one image at every task of this harness, or compare images in two runs",
             )
-        images[harness] = request.image or earlier
     return images
