@@ -1,14 +1,18 @@
 """`evaldock clean`."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
 from evaldock.engines.docker import DockerEngine
 from evaldock.engines.host_leftovers import sweep
+from evaldock.engines.podman import PodmanEngine
+from evaldock.engines.podman_command import PodmanCommand, find_podman
 from evaldock.supply.cleaning import clean_images
 from evaldock.supply.environments import remove_environments
 from evaldock.supply.host import find_engine, stop_own_engine
+from evaldock_entrypoints.contract.errors import ExecutionError
 
 
 @click.command()
@@ -25,12 +29,7 @@ def clean(engine: bool, images: bool, environments: bool, as_json: bool) -> None
     """
     lines: list[str] = []
     say = lines.append if as_json else click.echo
-    host = find_engine()
-    if host is not None:
-        with DockerEngine(host, "clean") as docker:
-            for name in docker.sweep():
-                say(f"removed {name}")
-    for name in sweep():
+    for name in _leftovers():
         say(f"removed {name}")
     if environments:
         say(f"environments of engine host: freed {remove_environments() / 1024**2:.0f} MiB")
@@ -40,3 +39,22 @@ def clean(engine: bool, images: bool, environments: bool, as_json: bool) -> None
         say("stopped evaldock's own dockerd")
     if as_json:
         click.echo(json.dumps(lines))
+
+
+def _leftovers() -> Iterator[str]:
+    """Sweep every engine that works here, and yield what was removed."""
+    host = find_engine()
+    if host is not None:
+        with DockerEngine(host, "clean") as docker:
+            yield from docker.sweep()
+    if (podman := _podman()) is not None:
+        with PodmanEngine(podman, "clean") as engine:
+            yield from engine.sweep()
+    yield from sweep()
+
+
+def _podman() -> PodmanCommand | None:
+    try:
+        return find_podman()
+    except ExecutionError:  # none, or one that no run could have used
+        return None
