@@ -11,6 +11,7 @@ from evaldock_entrypoints.contract.errors import PinError, UsageError
 
 REGISTRY_FILE = "registry.yaml"
 FILE_VARIABLE = "EVALDOCK_REGISTRY_FILE"  # --registry sets it
+_CHOICE = f"check --registry or {FILE_VARIABLE}; without them the built-in one is used"
 
 
 class TaskRow(NamedTuple):
@@ -39,18 +40,26 @@ def site_path() -> Path:
     return (home if home.is_absolute() else Path.home() / ".config") / "evaldock" / REGISTRY_FILE
 
 
-def read_tree(path: Path) -> Any:
-    """Parse a YAML file; raises UsageError when it cannot be read, PinError when it is malformed."""
+def read_tree(path: Path, step: str = _CHOICE) -> Any:
+    """Parse a YAML file; raises UsageError when it cannot be read, PinError when it is malformed.
+
+    step: what to do where the file cannot be read.
+    """
     try:
         return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as error:
         raise UsageError(
             f"the catalogue cannot be read: {error.strerror}",
             where=str(path),
-            next_step=f"check --registry or {FILE_VARIABLE}; without them the built-in one is used",
+            next_step=step,
         ) from error
     except yaml.YAMLError as error:
-        raise PinError(f"the catalogue is malformed: {error}", where=str(path)) from error
+        mark = getattr(error, "problem_mark", None)
+        raise PinError(
+            f"the catalogue is malformed: {getattr(error, 'problem', None) or error}",
+            where=f"{path}:{mark.line + 1}" if mark else str(path),
+            next_step="close what is open, and quote text that holds : or #",
+        ) from error
 
 
 def catalogued_tasks(path: Path | None = None) -> list[TaskRow]:

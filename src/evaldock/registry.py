@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from evaldock.catalogue_file import read_tree, registry_path, site_path
 from evaldock_entrypoints.contract.errors import PinError, UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
-from evaldock_entrypoints.contract.validation import nearest
+from evaldock_entrypoints.contract.layers import merge
+from evaldock_entrypoints.contract.reader import load_yaml
+from evaldock_entrypoints.contract.validation import as_usage_error, nearest
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$")]
@@ -186,13 +188,24 @@ def load_registry(path: Path | None = None, site: Path | None = None) -> Registr
     """Read the catalogue and what the site lays over it; raises PinError or UsageError."""
     path, site = path or registry_path(), site or site_path()
     registry = _validated(Registry, read_tree(path), path)
-    if not site.is_file():
+    if not site.exists():
         return registry
-    settings = _validated(Site, read_tree(site) or {}, site)
+    settings = _validated(Site, read_tree(site, "mend or remove this file") or {}, site)
     try:
         return registry.over(settings)
     except ValueError as error:
-        raise PinError(f"the site's settings do not fit the catalogue: {error}", where=str(site)) from error
+        raise PinError(
+            f"the site's settings do not fit the catalogue: {_reason(error)}",
+            where=str(site),
+            next_step="mend or remove that name; a catalogue's own names stand in it",
+        ) from error
+
+
+def _reason(error: ValueError) -> str:
+    """Return what is wrong in one sentence, also where pydantic found it."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -202,4 +215,19 @@ def _validated(model: type[_Model], tree: Any, path: Path) -> _Model:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise PinError(f"the catalogue cannot be read: {error}", where=str(path)) from error
+        said = _refusal(model, tree, path, error)
+        raise PinError(
+            f"the catalogue cannot be read: {said.message}", where=said.where, next_step=said.next_step
+        ) from error
+
+
+def _refusal(model: type[BaseModel], tree: Any, path: Path, error: ValidationError) -> UsageError:
+    """Return what is wrong with its line: the file is read again, slowly, by the reader that knows lines."""
+    try:
+        said = as_usage_error(model, merge([load_yaml(path)]), error)
+    except UsageError as refused:
+        said = refused
+    if not isinstance(tree, dict):
+        said.next_step = f"begin with one of: {', '.join(model.model_fields)}"
+    said.where = said.where if str(path) in (said.where or "") else f"{path}  {said.where or ''}".rstrip()
+    return said

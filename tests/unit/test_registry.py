@@ -161,7 +161,9 @@ def test_a_malformed_catalogue_is_a_pin_error_that_names_the_file(tmp_path: Path
     for read in (load_registry, catalogued_tasks):
         with pytest.raises(PinError) as caught:
             read(path)
-        assert caught.value.where == str(path)
+        assert (caught.value.where or "").startswith(str(path))
+        assert caught.value.next_step
+        assert "pydantic" not in caught.value.render()
 
 
 def test_a_site_lies_over_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,11 +197,12 @@ def test_a_site_lies_over_the_catalogue(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("tree", "says"),
     [
+        (["mirrors"], "not a mapping"),
         ({"mirror": []}, "mirror"),
-        ({"mirrors": [{"from": "a b", "to": "c"}]}, "mirrors.0.from"),
+        ({"mirrors": [{"from": "a b", "to": "c"}]}, "mirrors[0].from"),
         ({"mirrors": [{"from": "https://a", "to": "c", "via": "d"}]}, "via"),
         ({"digests": {"none": {"linux/amd64": DIGEST}}}, '"none", which is no image'),
-        ({"digests": {"one": {"linux/amd64": "latest"}}}, "digests.one"),
+        ({"digests": {"one": {"linux/amd64": "latest"}}}, "digests.one.linux/amd64"),
         ({"default_harness": {"sums": "none"}}, '"none", which is no harness'),
     ],
 )
@@ -211,4 +214,22 @@ def test_a_site_file_that_says_nonsense_is_a_pin_error_that_names_it(
     with pytest.raises(PinError) as caught:
         load_registry(catalogue, site)
     assert says in caught.value.message
-    assert caught.value.where == str(site)
+    assert (caught.value.where or "").startswith(str(site))
+    assert caught.value.next_step
+    assert "pydantic" not in caught.value.render()
+
+
+def test_a_misspelt_key_of_a_site_file_is_named_with_its_line_and_the_nearest_one(tmp_path: Path) -> None:
+    catalogue = written(tmp_path / "catalogue.yaml", {"harnesses": {"one": harness("one")}})
+    site = tmp_path / "registry.yaml"
+    site.write_text("# ours\nmirrors: []\ndigest: {}\n", encoding="utf-8")
+    with pytest.raises(PinError) as caught:
+        load_registry(catalogue, site)
+    assert caught.value.where == f"{site}:3  digest"
+    assert caught.value.next_step == 'did you mean "digests"?'
+
+
+def test_a_site_file_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    catalogue = written(tmp_path / "catalogue.yaml", {"harnesses": {"one": harness("one")}})
+    with pytest.raises(UsageError, match="Is a directory"):
+        load_registry(catalogue, tmp_path)

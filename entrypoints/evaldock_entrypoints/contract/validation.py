@@ -28,7 +28,7 @@ def validate(model: type[Model], merged: Merged) -> Model:
     try:
         return model.model_validate(merged.tree)
     except ValidationError as error:
-        raise _as_usage_error(model, merged, error) from error
+        raise as_usage_error(model, merged, error) from error
 
 
 def _refuse_unknown(model: type[BaseModel], merged: Merged, path: KeyPath) -> None:
@@ -125,26 +125,43 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in typing.get_args(annotation) for model in models_in(inner)]
 
 
-def _as_usage_error(model: type[BaseModel], merged: Merged, error: ValidationError) -> UsageError:
-    findings = [_finding(model, merged, detail) for detail in _one_per_place(error)]
+def as_usage_error(model: type[BaseModel], merged: Merged, error: ValidationError) -> UsageError:
+    """Return what pydantic found as what / where / next, the places from the merged tree's origins."""
+    findings = [_finding(model, merged, detail) for detail in _one_per_place(error, merged)]
     first, *others = findings
-    also = [f"also {finding.where}: {finding.message}" for finding in others[:_SHOWN_ERRORS]]
+    also = [f"also {one.where}: {_without_key(one)}" for one in others[:_SHOWN_ERRORS]]
     where = "\n  ".join(part for part in (first.where, *also) if part)
     return UsageError(first.message, where=where, next_step=first.next_step)
 
 
-def _one_per_place(error: ValidationError) -> Iterator[ErrorDetails]:
-    """Yield one error for each value: a union reports each of its branches."""
-    seen: set[KeyPath] = set()
+def _without_key(finding: UsageError) -> str:
+    """Return the message without the key, which stands beside it."""
+    key, colon, message = finding.message.partition(": ")
+    return message if colon and (finding.where or "").endswith(key) else finding.message
+
+
+def _one_per_place(error: ValidationError, merged: Merged) -> Iterator[ErrorDetails]:
+    """Yield one error for each value: a union reports each of its branches, a flag goes to every task."""
+    seen: set[tuple[Any, ...]] = set()
     for detail in error.errors(include_url=False):
-        path = _path(detail)
-        if path not in seen:
-            seen.add(path)
+        path = _path(detail, merged.tree)
+        origin = merged.origin(path) or ""
+        place = (origin, path[-1:]) if origin.startswith("-") else path
+        if place not in seen:
+            seen.add(place)
             yield detail
 
 
-def _path(detail: ErrorDetails) -> KeyPath:
-    return tuple(part for part in detail["loc"] if not _is_union_tag(part))
+def _path(detail: ErrorDetails, tree: Any) -> KeyPath:
+    """Return where in the tree the error is; a part that pydantic put in for a union is no key there."""
+    path: list[str | int] = []
+    for part in detail["loc"]:
+        is_key = isinstance(tree, dict) and part in tree
+        if is_key or not _is_union_tag(part):
+            path.append(part)
+            is_item = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+            tree = tree[part] if is_key or is_item else None
+    return tuple(path)
 
 
 def _is_union_tag(part: str | int) -> bool:
@@ -153,7 +170,7 @@ def _is_union_tag(part: str | int) -> bool:
 
 
 def _finding(model: type[BaseModel], merged: Merged, detail: ErrorDetails) -> UsageError:
-    path, given = _path(detail), detail["input"]
+    path, given = _path(detail, merged.tree), detail["input"]
     key, where = dotted(path), merged.place(path)
     match detail["type"]:
         case "extra_forbidden":
@@ -172,7 +189,8 @@ def _finding(model: type[BaseModel], merged: Merged, detail: ErrorDetails) -> Us
             return UsageError(f"{key}: {given!r} is no list", where=where, next_step="write [item, item]")
         case "value_error":
             message, _, step = detail["msg"].removeprefix("Value error, ").partition("; ")
-            return UsageError(f"{key}: {message}", where=where, next_step=step or _REMOVE)
+            said = f"{key}: {message}" if key else message
+            return UsageError(said, where=where, next_step=step or _REMOVE)
         case "literal_error":
             choices = str(detail.get("ctx", {}).get("expected", "")).replace("'", "")
             known = choices.replace(" or ", ", ").split(", ")
@@ -190,7 +208,7 @@ _STEPS = {
     "int_": "give a whole number",
     "float_": "give a number",
     "bool_": "give true or false",
-    "string_pattern": "docs/reference/document.md shows its form",
+    "string_pattern": "docs/reference shows its form",
 }
 
 
@@ -236,4 +254,4 @@ def _known_keys(model: type[BaseModel], path: KeyPath) -> Iterator[str]:
             found = models_in(info.annotation)
     for inner in found[:1]:
         for name, info in inner.model_fields.items():
-            yield from (name, *aliases(name, info))
+            yield from (info.alias or name, *aliases(name, info))

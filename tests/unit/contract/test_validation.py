@@ -12,6 +12,7 @@ from evaldock_entrypoints.contract.errors import ExitCode, UsageError
 from evaldock_entrypoints.contract.layers import Layer
 from evaldock_entrypoints.contract.overrides import override_layer
 from evaldock_entrypoints.contract.reader import parse_yaml
+from evaldock_entrypoints.contract.reading import flag_layer
 from evaldock_entrypoints.contract.reading import read as read_layers
 from evaldock_entrypoints.contract.validation import validate
 
@@ -180,3 +181,25 @@ def refused_tree(tree: dict[str, Any]) -> UsageError | None:
 def test_null_under_a_known_key_or_in_a_free_mapping_is_fine() -> None:
     read("deployment: null\nexecution: {gpus: null}\nevaluation: {params: {extra: {any: null}}}")
     read("target: {auxiliary: {judge: null}, api_endpoint: {adapter_config: null}}")
+
+
+def test_a_flag_that_goes_to_every_task_is_refused_once() -> None:
+    layers = [parse_yaml("evaluation: {tasks: [a, b]}", "run.yaml")]
+    flags = flag_layer({("evaluation", "params", "parallelism"): ("--parallelism", 0)})
+    whole = read_layers(layers, flags=flags, environ={})
+    with pytest.raises(UsageError) as raised:
+        validate(Document, whole.merged)
+    assert raised.value.render().count("--parallelism") == 1
+
+
+def test_further_mistakes_are_named_once_each_with_their_key_once() -> None:
+    with pytest.raises(UsageError) as raised:
+        read("execution: {nodes: several}\ndeployment: {port: many}")
+    assert raised.value.render().count("execution.nodes") == 1
+    assert raised.value.render().count("deployment.port") == 2  # in the message and in its place
+
+
+def test_a_name_with_a_hyphen_stays_in_the_path() -> None:
+    with pytest.raises(UsageError) as raised:
+        read("target:\n  auxiliary:\n    my-judge: {modle_id: a}")
+    assert raised.value.where == "run.yaml:3  target.auxiliary.my-judge.modle_id"
