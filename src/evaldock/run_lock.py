@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from evaldock.engines.engine import Engine
 from evaldock.pins import ImagePin, local_platform
 from evaldock.plan import EngineName, Plan
-from evaldock.supply.environments import environment_pins
 
 _HASHED_BYTES = 4 * 1024**3  # a larger model is recorded by size; `evaldock model verify` is to hash it
 
@@ -60,7 +59,7 @@ def lock_of(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> 
     """Return the lock of a run that this engine carried out."""
     return RunLock(
         run_id=plan.run_id,
-        images=_used(plan, engine),
+        images={name: engine.used(pin) for name, pin in plan.images.items()},
         model=_model_pin(plan),
         sealed=plan.sealed and engine.isolates,
         engine=EngineFacts(
@@ -75,16 +74,6 @@ def lock_of(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> 
             python=platform.python_version(),
         ),
     )
-
-
-def _used(plan: Plan, engine: Engine) -> dict[str, ImagePin]:
-    """Return what the plan's units were run from: also of an image by tag, the ID that was run."""
-    if engine.name == "host":
-        return environment_pins(plan.images)
-    return {
-        name: pin.model_copy(update={"image_id": pin.image_id or engine.image_ids.get(pin.reference)})
-        for name, pin in plan.images.items()
-    }
 
 
 def _model_pin(plan: Plan) -> ModelPin | None:

@@ -17,9 +17,10 @@ from docker.models.containers import Container as SdkContainer
 from evaldock.engines.docker_options import device_requests, hardening, network_mode, published_ports
 from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
-from evaldock.engines.image_check import no_image, refuse_other_image
+from evaldock.engines.image_check import no_image, refuse_other_image, with_id
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
+from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 
@@ -125,7 +126,7 @@ class DockerEngine:
 
     def __init__(self, host: str | None, run_id: str, *, image_ids: Mapping[str, str] | None = None) -> None:
         self._run_id = run_id
-        self.image_ids = image_ids or {}  # of pulled images, by the reference that pins them
+        self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         try:
             self._client = (
                 docker.DockerClient(base_url=host, timeout=_API_TIMEOUT_S)
@@ -148,6 +149,10 @@ class DockerEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.close()
+
+    def used(self, pin: ImagePin) -> ImagePin:
+        """Return the pin with the ID of the image that is run."""
+        return with_id(pin, self._image_ids)
 
     def sweep(self) -> list[str]:
         """Remove what runs on this host left behind whose process is gone; return the names."""
@@ -221,7 +226,7 @@ class DockerEngine:
     def _verified(self, unit: Unit) -> str:
         """Return the reference to run by, after comparing the engine's image with the pin."""
         pin = unit.image
-        reference = pin.image_id or self.image_ids.get(pin.reference, pin.reference)
+        reference = self.used(pin).image_id or pin.reference
         try:
             image = self._client.images.get(reference)
         except docker.errors.ImageNotFound as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Unit
 
 STOP_GRACE_S = 15
@@ -61,10 +62,6 @@ class Engine(Protocol):
     def name(self) -> EngineName: ...
 
     @property
-    def image_ids(self) -> Mapping[str, str]:
-        """The IDs of pulled images, by the reference that pins them."""
-
-    @property
     def isolates(self) -> bool:
         """Whether units are kept from each other, from the network and from this machine."""
 
@@ -73,6 +70,9 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+    def used(self, pin: ImagePin) -> ImagePin:
+        """Return what is run for a pin of the plan, as the run's lock records it."""
 
     def sweep(self) -> list[str]:
         """Remove what runs on this host left behind whose process is gone; return the names."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from evaldock.engines import keeper
@@ -22,8 +22,9 @@ from evaldock.engines.host_environment import VISIBLE, image_paths, seen_gpus, u
 from evaldock.engines.host_leftovers import Workplace, kill_all_of, open_workplace, sweep
 from evaldock.engines.host_paths import LOOPBACK, Places
 from evaldock.gpus import number_of
+from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Limits, Plan, Unit
-from evaldock.supply.environments import Environment
+from evaldock.supply.environments import ORIGIN, Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
 _LOG_BYTES = 64 * 1024**2  # as of Docker's log
@@ -154,7 +155,6 @@ class HostEngine:
 
     name: EngineName = "host"
     isolates = False
-    image_ids: Mapping[str, str] = MappingProxyType({})  # it runs environments
 
     def __init__(self, run_id: str, environments: Mapping[str, Environment]) -> None:
         self._run_id = run_id
@@ -170,6 +170,11 @@ class HostEngine:
     ) -> None:
         assert self._workplace is not None
         self._workplace.clear()
+
+    def used(self, pin: ImagePin) -> ImagePin:
+        """Return what stands for the image, which was not used: the environment's input hash is its ID."""
+        made = {"image_id": self._environments[pin.name].input_hash, "origin": ORIGIN}
+        return pin.model_copy(update={**made, "digest": None, "reason": None})
 
     def sweep(self) -> list[str]:
         """End and remove what runs on this host left behind whose process is gone; return what it was."""

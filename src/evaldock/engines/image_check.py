@@ -1,6 +1,6 @@
 """The image that an engine would run, compared with the pin of the plan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from evaldock.pins import ImagePin
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
@@ -16,6 +16,11 @@ def refuse_other_image(pin: ImagePin, image_id: str, repo_digests: Iterable[str]
         where=f"pinned {pin.digest}, the engine has {image_id} ({', '.join(digests) or 'no digest'})",
         next_step=f"evaldock build {pin.name}, or pull it again",
     )
+
+
+def with_id(pin: ImagePin, image_ids: Mapping[str, str]) -> ImagePin:
+    """Return the pin with its image's ID. image_ids: of pulled images, by the reference that pins them."""
+    return pin.model_copy(update={"image_id": pin.image_id or image_ids.get(pin.reference)})
 
 
 def no_image(pin: ImagePin, reference: str) -> ExecutionError:

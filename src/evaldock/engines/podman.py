@@ -18,7 +18,7 @@ from typing import Self
 
 from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, Answer, counted_gpus, gpu_step, silent
-from evaldock.engines.image_check import no_image, refuse_other_image
+from evaldock.engines.image_check import no_image, refuse_other_image, with_id
 from evaldock.engines.memory_watch import MemoryWatch, watch_memory
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_command import PodmanCommand, PodmanError, podman_folder
@@ -28,6 +28,7 @@ from evaldock.engines.podman_options import (
     loopback_options,
     published_options,
 )
+from evaldock.pins import ImagePin
 from evaldock.plan import SERVER_ALIAS, EngineName, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 
@@ -137,7 +138,7 @@ class PodmanEngine:
     ) -> None:
         self._podman = podman
         self._run_id = run_id
-        self.image_ids = image_ids or {}  # of pulled images, by the reference that pins them
+        self._image_ids = image_ids or {}  # of pulled images, by the reference that pins them
         self._server: str | None = None
 
     def __enter__(self) -> Self:
@@ -147,6 +148,10 @@ class PodmanEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def used(self, pin: ImagePin) -> ImagePin:
+        """Return the pin with the ID of the image that is run."""
+        return with_id(pin, self._image_ids)
 
     def sweep(self) -> list[str]:
         """Remove what runs on this host left behind whose process is gone; return the names."""
@@ -230,7 +235,7 @@ class PodmanEngine:
     def _verified(self, unit: Unit) -> str:
         """Return the image's ID, after comparing podman's image with the pin."""
         pin = unit.image
-        reference = pin.image_id or self.image_ids.get(pin.reference, pin.reference)
+        reference = self.used(pin).image_id or pin.reference
         wanted = ["image", "inspect", "--format={{.Id}} {{.RepoDigests}}", reference.removeprefix("sha256:")]
         try:
             found, _, digests = self._podman.output(wanted).partition(" ")

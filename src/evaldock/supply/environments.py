@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaldock.pins import ImagePin, Origin
+from evaldock.pins import Origin
 from evaldock.supply.environment_parts import Part, Workshop, find_python, parts_of
 from evaldock.supply.host import ensure_packages
 from evaldock.supply.index import read_index_settings
@@ -63,20 +63,6 @@ def remove_environments() -> int:
             where=str(environments_home()),
             next_step="wait for its end, or stop it",
         ) from error
-
-
-def input_hashes_of(names: Iterable[str]) -> dict[str, str]:
-    """Return the input hash of each image's environment, built or not; raises UsageError or NotBuiltError."""
-    python = find_python()
-    root = _checkout()
-    return {name: _input_hash(parts_of(recipe, root, python)) for name, recipe in _recipes(root, names)}
-
-
-def environment_pins(pins: Mapping[str, ImagePin]) -> dict[str, ImagePin]:
-    """Return what stands for the images where no image was used: the input hash is the image_id."""
-    hashes = input_hashes_of(pins)
-    told = {"digest": None, "origin": ORIGIN, "reason": None}
-    return {name: pin.model_copy(update={**told, "image_id": hashes[name]}) for name, pin in pins.items()}
 
 
 def make_environments(names: Iterable[str], *, report: Report) -> dict[str, Environment]:

@@ -19,6 +19,7 @@ from evaldock.engines.host import HostEngine, HostProcess, cautions, refuse_mode
 from evaldock.engines.host_environment import seen_gpus, visible_gpus
 from evaldock.pins import ImagePin
 from evaldock.plan import Limits, Mount, Unit
+from evaldock.run_lock import lock_of
 from evaldock.supply.environments import Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 from evaldock_entrypoints.contract.fields import Gpus
@@ -398,3 +399,13 @@ def test_it_says_what_it_does_not_do() -> None:
     isolation, limits = cautions(plan_of(CODE_TASK))
     assert isolation == "no isolation: harness and server run as ordinary processes of this user"
     assert "read-only mounts, memory limits" in limits
+
+
+def test_the_lock_records_the_environment_that_was_run_whatever_the_checkout_holds_by_then(
+    engine: HostEngine,
+) -> None:
+    made = plan_of(CODE_TASK)
+    (evaluation,) = made.evaluations
+    ran = replace(made, evaluations=(replace(evaluation, units=(unit("pass"),)),))
+    pin = lock_of(ran, engine, {}).images["toy"]
+    assert (pin.image_id, pin.digest, pin.origin) == (HASH, None, "host environment")

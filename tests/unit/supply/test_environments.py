@@ -12,7 +12,6 @@ from evaldock.supply.environment_parts import Part, Workshop, find_python, parts
 from evaldock.supply.environments import (
     environments_home,
     environments_in_use,
-    input_hashes_of,
     make_environments,
     remove_environments,
 )
@@ -79,13 +78,6 @@ def test_only_what_changed_is_made_again(checkout: Path) -> None:
     assert steps == ["environment toy.files"]
     assert again["toy"].input_hash != first["toy"].input_hash
     assert again["toy"].folders["/opt/data"] == first["toy"].folders["/opt/data"]
-
-
-def test_the_hash_is_known_before_anything_is_made(checkout: Path) -> None:
-    del checkout
-    hashes = input_hashes_of(["toy"])
-    assert not environments_home().exists()
-    assert {name: environment.input_hash for name, environment in made()[0].items()} == hashes
 
 
 def test_a_failed_build_leaves_nothing_that_could_be_used(checkout: Path) -> None:
