@@ -1,6 +1,6 @@
 """What must hold before an engine is asked for anything: a refusal comes within seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from evaldock.executors.outcome import read_results
@@ -19,29 +19,29 @@ def refuse_unready(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> No
     for stop in plan.stops:
         kind = NotBuiltError if stop.is_unbuilt else UsageError
         raise kind(stop.what, where=stop.where, next_step=stop.next_step)
-    refuse_unset_keys(plan, merged, environ)
-    refuse_missing_paths(plan, merged)
+    for error in (*unset_keys(plan, merged, environ), *missing_paths(plan, merged)):
+        raise error
     if plan.engine != "host":
         refuse_missing_images(plan)
     refuse_unready_endpoint(plan, environ)
 
 
-def refuse_unset_keys(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> None:
-    """Raise UsageError for a variable that the plan hands over and that is not set."""
+def unset_keys(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> Iterator[UsageError]:
+    """Yield an error for each variable that the plan hands over and that is not set."""
     for name in dict.fromkeys(name for unit in plan.units for name in unit.secret_names):
         try:
             key_value(name, environ)
         except UsageError as error:
             error.where = merged.place(("target", "api_endpoint", "api_key_name"))
-            raise
+            yield error
 
 
-def refuse_missing_paths(plan: Plan, merged: Merged) -> None:
-    """Raise UsageError for a path that the document names and that does not exist."""
+def missing_paths(plan: Plan, merged: Merged) -> Iterator[UsageError]:
+    """Yield an error for each path that the document names and that does not exist."""
     origins = {dotted(path): where for path, where in merged.origins.items()}
-    for mount in (mount for unit in plan.units for mount in unit.mounts):
+    for mount in dict.fromkeys(mount for unit in plan.units for mount in unit.mounts):
         if mount.key and not Path(mount.source).exists():
-            raise UsageError(
+            yield UsageError(
                 f"{mount.source} does not exist",
                 where="  ".join(part for part in (origins.get(mount.key), mount.key) if part),
                 next_step="check the path in the document",
@@ -71,16 +71,18 @@ def refuse_unready_endpoint(plan: Plan, environ: Mapping[str, str]) -> None:
         wait_until_ready(Probe(endpoint=endpoint, api_key=key), _WAIT_S)
 
 
-def stops(plan: Plan) -> list[str]:
-    """Return what a run of this plan would be refused for, as far as the plan itself tells."""
+def stops(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> list[str]:
+    """Return what a run of this plan would be refused for, short of asking engine and endpoint."""
     found = [
         f"{stop.what}{' is not built yet in this version' if stop.is_unbuilt else ''} ({stop.where})"
         for stop in plan.stops
     ]
+    for error in (*unset_keys(plan, merged, environ), *missing_paths(plan, merged)):
+        found.append(f"{error.message} ({error.where})")
     if plan.engine != "host":
         for pin in plan.images.values():
             try:
                 refuse_missing([pin])
-            except EvaldockError as error:
-                found.append(error.message)
+            except EvaldockError as refused:
+                found.append(refused.message)
     return found

@@ -1,5 +1,6 @@
 """Every value of a document with where it was set, for --explain."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ def document_rows(document: Document, merged: Merged) -> list[Row]:
     return [
         (dotted(path), value, merged.origins.get(path) or _inside(merged, path) or "default")
         for path, value in _leaves(document, ())
-        if path[:2] not in _LISTED_APART and path[:2] != ("target", "auxiliary")
+        if path[:2] not in _LISTED_APART
     ]
 
 
@@ -36,11 +37,24 @@ def as_text(rows: list[Row]) -> str:
     return "\n".join(f"{text:{width}}  # {row[2]}" for text, row in zip(left, rows, strict=True))
 
 
+def as_json(rows: list[Row]) -> str:
+    """Return a JSON list of {key, value, origin}."""
+    found = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
+    return json.dumps(found, indent=2, default=_plain)
+
+
+def _plain(model: BaseModel) -> Any:
+    return model.model_dump(mode="json", exclude_unset=True)
+
+
 def _leaves(model: BaseModel, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from _leaves(value, (*path, name))
+        elif isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
+            for key, item in value.items():
+                yield from _leaves(item, (*path, name, key))
         else:
             yield (*path, name), value
 
@@ -57,5 +71,7 @@ def _shown(value: Any) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case list() | dict():
+            return json.dumps(value, default=_plain, ensure_ascii=False)
         case _:
             return str(value)

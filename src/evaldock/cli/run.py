@@ -19,7 +19,8 @@ from evaldock.explain import explained
 from evaldock.plan import Plan
 from evaldock.preflight import refuse_unready, stops
 from evaldock.session import execute, make_plan, new_run_id
-from evaldock_entrypoints.contract.errors import InterruptedRunError
+from evaldock_entrypoints.contract import explain
+from evaldock_entrypoints.contract.errors import InterruptedRunError, UsageError
 
 _LOOKED_AT = 100  # runs that are looked at for an unfinished one of the same document
 
@@ -49,6 +50,12 @@ def run(**flags: Any) -> int:
     evaldock run eval.yaml -o evaluation.tasks='["arc_easy", "gsm8k"]' --limit_samples 100
     evaldock run --config-dir examples --config-name quickstart --dry_run
     """
+    if flags["explain"] and flags["dry_run"]:
+        raise UsageError(
+            "--explain and --dry_run each print an answer of their own",
+            where="evaldock run",
+            next_step="give one of them",
+        )
     given = read_given(
         flags["documents"],
         config_dir=flags["config_dir"],
@@ -57,7 +64,8 @@ def run(**flags: Any) -> int:
         flags=run_flags(flags),
     )
     if flags["explain"]:
-        click.echo(explained(given.written, given.registry))
+        rows = explained(given.written, given.registry)
+        click.echo(explain.as_json(rows) if flags["as_json"] else explain.as_text(rows))
         return 0
     plan = make_plan(
         given.written,
@@ -66,7 +74,7 @@ def run(**flags: Any) -> int:
         allow_unpinned=flags["allow_unpinned"],
     )
     if flags["dry_run"]:
-        return _show_plan(plan)
+        return _show_plan(plan, given)
     _name_unfinished(given)
     return carry_out(plan, given.written, given.environ, as_json=flags["as_json"])
 
@@ -118,9 +126,9 @@ def carry_out(plan: Plan, written: Written, environ: Mapping[str, str], *, as_js
     return int(worst(ends))
 
 
-def _show_plan(plan: Plan) -> int:
+def _show_plan(plan: Plan, given: Given) -> int:
     click.echo(plan.as_json())
-    for reason in stops(plan):
+    for reason in stops(plan, given.written.merged, given.environ):
         click.echo(f"evaldock: note: a run would stop here: {reason}", err=True)
     return 0
 

@@ -47,6 +47,42 @@ def test_a_limit_on_the_command_line_beats_the_tasks_own(run: Path) -> None:
     assert_refused(ended, ExitCode.USAGE, "share lies below 1")
 
 
+ENDPOINT = "target: {api_endpoint: {url: 'http://h:1/v1', model_id: m}}\n"
+
+
+def test_explain_with_json_prints_json_with_every_origin(run: Path) -> None:
+    document(run, "evaluation: {tasks: [gsm8k_cot]}\n" + ENDPOINT)
+    argv = ("--explain", "--json", "--seed", "3", "-o", "target.auxiliary.judge.url=http://j/v1")
+    ended = evaldock("run", "eval.yaml", *argv, cwd=run)
+    assert ended.code == 0, ended.err
+    rows = {row["key"]: (row["value"], row["origin"]) for row in ended.json}
+    assert rows["target.api_endpoint.model_id"] == ("m", "eval.yaml:2")
+    assert rows["lm-eval.gsm8k_cot.params.seed"] == (3, "--seed")
+    assert rows["target.auxiliary.judge.url"] == ("http://j/v1", "-o target.auxiliary.judge.url")
+    assert rows["deployment.port"] == (8080, "default")
+
+
+def test_two_answers_on_one_stream_are_refused(run: Path) -> None:
+    document(run, "evaluation: {tasks: [gsm8k_cot]}\n" + ENDPOINT)
+    ended = evaldock("run", "eval.yaml", "--explain", "--dry_run", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, "--explain and --dry_run")
+
+
+def test_a_dry_run_names_missing_files_and_unset_variables(run: Path) -> None:
+    document(
+        run,
+        "evaluation: {tasks: [gsm8k_cot]}\ndeployment: {type: llamacpp, model_path: none.gguf}\n"
+        "data: {path: nowhere}\n",
+    )
+    ended = evaldock("run", "eval.yaml", "--dry_run", cwd=run)
+    assert ended.code == 0
+    assert "none.gguf does not exist (eval.yaml:2  deployment.model_path)" in ended.err
+    assert "nowhere does not exist (eval.yaml:3  data.path)" in ended.err
+    document(run, "evaluation: {tasks: [gsm8k_cot]}\n" + ENDPOINT.replace("m}", "m, api_key_name: NOT_SET}"))
+    ended = evaldock("run", "eval.yaml", "--dry_run", cwd=run)
+    assert "a run would stop here: the variable NOT_SET is not set" in ended.err
+
+
 def test_a_missing_document_is_a_usage_error(run: Path) -> None:
     assert_refused(evaldock("run", "none.yaml", cwd=run), ExitCode.USAGE, "none.yaml")
     assert_refused(evaldock("run", cwd=run), ExitCode.USAGE, "no document")
