@@ -10,7 +10,7 @@ from typing import Protocol
 from evaldock.engines.engine import Engine, Exit, Running
 from evaldock.executors.interruption import Interruption
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
-from evaldock.executors.serving import POLL_S, Launcher, how_it_ended, indented, refuse_dead
+from evaldock.executors.serving import POLL_S, Launcher, how_it_ended, indented, word_for_unit
 from evaldock.plan import Evaluation, Plan, Unit
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
@@ -106,7 +106,7 @@ class LocalExecutor:
             try:
                 while not running.ended.wait(POLL_S):
                     self.events.progress(evaluation, folder)
-                    refuse_dead(server)
+                    self._launcher.refuse_dead(server)
                     self._launcher.stop_if_interrupted(running)
                 return running.exit()
             finally:
@@ -117,9 +117,10 @@ class LocalExecutor:
         """Name the failure: run_eval's own word where it left one, else what the engine saw."""
         if read_results(folder) and not end.out_of_memory and end.code <= _HIGHEST_CODE:
             return read_end(folder, evaluation, ExitCode(end.code))
+        word = word_for_unit(self.engine)
         error = _last_words(end) or ExecutionError(
-            f"the {unit.role} container {how_it_ended(end, unit)}",
-            where=f"{evaluation.folder}, container {unit.name}",
+            f"the {unit.role} {word} {how_it_ended(end, unit)}",
+            where=f"{evaluation.folder}, {word} {unit.name}",
             next_step="its last lines:\n" + indented(end.last_lines),
         )
         write_failure(folder, evaluation, error)

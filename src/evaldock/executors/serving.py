@@ -91,9 +91,22 @@ class Launcher:
         """Let a unit stop when a signal has come; then raises InterruptedRunError."""
         if not self.interruption.requested.is_set():
             return
-        self.step("interrupted: letting the container stop (a second signal ends it at once)")
+        self.step(
+            f"interrupted: letting the {word_for_unit(self.engine)} stop (a second signal ends it at once)"
+        )
         self._let_stop(running)
         raise InterruptedRunError("interrupted", where=self.plan.run_dir, next_step=self.interrupted_step)
+
+    def refuse_dead(self, server: Running | None) -> None:
+        """Raise ExecutionError where the server has ended by itself."""
+        if server is None or not server.ended.is_set():
+            return
+        end = server.exit()
+        raise ExecutionError(
+            f"the server ended by itself ({how_it_ended(end, server.unit)})",
+            where=f"server {word_for_unit(self.engine)}, {server.unit.image.reference}",
+            next_step="its last lines:\n" + indented(end.last_lines),
+        )
 
     def _let_stop(self, running: Running) -> None:
         """Give a unit its time to stop, cut short by a second signal."""
@@ -107,9 +120,9 @@ class Launcher:
         assert declared is not None
         with self.started(declared.probe, network) as probe:
             while not probe.ended.wait(POLL_S):
-                refuse_dead(server)
+                self.refuse_dead(server)
                 self.stop_if_interrupted(probe)
-            refuse_dead(server)
+            self.refuse_dead(server)
             end = probe.exit()
         if end.code != 0:
             raise ExecutionError(
@@ -134,7 +147,7 @@ def serve_until_told(launcher: Launcher, ready: Callable[[], None]) -> None:
         ready()
         saved_at = 0.0
         while not launcher.interruption.requested.wait(POLL_S):
-            refuse_dead(server)
+            launcher.refuse_dead(server)
             if time.monotonic() - saved_at > _LOG_PERIOD_S:
                 server.save_log(launcher.log_path)
                 saved_at = time.monotonic()
@@ -159,16 +172,9 @@ def refuse_used_port(plan: Plan) -> None:
                 ) from error
 
 
-def refuse_dead(server: Running | None) -> None:
-    """Raise ExecutionError where the server has ended by itself."""
-    if server is None or not server.ended.is_set():
-        return
-    end = server.exit()
-    raise ExecutionError(
-        f"the server ended by itself ({how_it_ended(end, server.unit)})",
-        where=f"server container, image {server.unit.image.reference}",
-        next_step="its last lines:\n" + indented(end.last_lines),
-    )
+def word_for_unit(engine: Engine) -> str:
+    """Return what a unit is on this engine."""
+    return "container" if engine.isolates else "process"
 
 
 def how_it_ended(end: Exit, unit: Unit) -> str:

@@ -17,8 +17,10 @@ from tests.kit.plans import plan_of
 from evaldock.engines import host_leftovers
 from evaldock.engines.host import HostEngine, HostProcess, cautions, refuse_model_code
 from evaldock.engines.host_environment import seen_gpus, visible_gpus
+from evaldock.executors.local import LocalExecutor
+from evaldock.executors.outcome import TaskEnd
 from evaldock.pins import ImagePin
-from evaldock.plan import Limits, Mount, Unit
+from evaldock.plan import Evaluation, Limits, Mount, Unit
 from evaldock.run_lock import lock_of
 from evaldock.supply.environments import Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
@@ -409,3 +411,22 @@ def test_the_lock_records_the_environment_that_was_run_whatever_the_checkout_hol
     ran = replace(made, evaluations=(replace(evaluation, units=(unit("pass"),)),))
     pin = lock_of(ran, engine, {}).images["toy"]
     assert (pin.image_id, pin.digest, pin.origin) == (HASH, None, "host environment")
+
+
+class Silent:
+    """Shows nothing of a run."""
+
+    def step(self, text: str) -> None: ...
+    def progress(self, evaluation: Evaluation, folder: Path) -> None: ...
+    def ended(self, evaluation: Evaluation, end: TaskEnd) -> None: ...
+
+
+def test_what_ends_without_a_word_is_called_a_process(engine: HostEngine, tmp_path: Path) -> None:
+    made = plan_of(CODE_TASK)
+    evaluation = replace(made.evaluations[0], units=(unit("raise SystemExit(9)"),))
+    plan = replace(made, evaluations=(evaluation,), run_dir=str(tmp_path))
+    (tmp_path / evaluation.folder).mkdir()
+    (end,) = LocalExecutor(plan=plan, engine=engine, events=Silent(), environ={}).run()
+    error = end.results["error"]
+    assert (end.exit_code, error["message"]) == (7, "the evaluation process exited with status 9")
+    assert "container" not in error["where"]
