@@ -95,7 +95,7 @@ def take_keys(overrides: Layer, named: Mapping[KeyPath, str]) -> GivenKeys:
             warnings.append(
                 f"{dotted(path)} was given on the command line, where others can read it; it goes on as the "
                 f"variable {name}, and is not written anywhere. Better: export {name}=…, and "
-                f"-o {dotted((*path[:-1], 'api_key_name'))}={name}"
+                f"{overrides.name} {dotted((*path[:-1], 'api_key_name'))}={name}"
             )
         endpoint["api_key_name"] = name
         origins[(*path[:-1], "api_key_name")] = origin

@@ -43,7 +43,7 @@ def find_task(framework: Framework, name: str) -> Task:
         raise UsageError(
             f'{framework.name} has no task "{name}"',
             where=f"--eval_type {name}",
-            next_step=nearest(name, (task.name for task in framework.tasks)),
+            next_step=nearest(name.rpartition(".")[2], (task.name for task in framework.tasks)),
         )
     return task
 

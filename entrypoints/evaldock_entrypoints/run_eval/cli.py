@@ -27,6 +27,7 @@ from evaldock_entrypoints.run_eval.run import Options, run_task
 PROGRAM = "run_eval"
 _IMAGE_RESULTS = Path("/results")
 _OWN_SERVER = "http://127.0.0.1:8080/v1"
+_SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 def harness_dir() -> Path:
@@ -57,7 +58,9 @@ def data_dir() -> Path:
 @click.option("--parallelism", type=int, help="Requests in flight.")
 @click.option("--seed", type=int, help="Of sampling and of the choice of items.")
 @click.option("--repeats", type=int, help="Samples per item.")
-@click.option("--time_limit_s", type=float, default=86_400.0, show_default=True, help="Then stop, resumable.")
+@click.option(
+    "--time_limit_s", type=_SECONDS, default=86_400.0, show_default=True, help="Then stop, resumable."
+)
 @click.option("--allow_code_execution", is_flag=True, help="Run code that the model wrote in this container.")
 @click.option("--fresh/--resume", default=False, help="Start over in the folder, or go on (default).")
 @click.option("--phase", "phases", multiple=True, help="Only this phase of the harness (repeatable).")
@@ -185,8 +188,8 @@ def describe(task: str) -> None:
     help="Ask for this type only; default: for every type, and one must work.",
 )
 @click.option("--api_key_name", help="Name of the variable that holds the key.")
-@click.option("--timeout_s", type=float, default=30.0, show_default=True, help="Time for all of it.")
-@click.option("--wait_s", type=float, help="Only wait until it is ready for its type, at most this long.")
+@click.option("--timeout_s", type=_SECONDS, default=30.0, show_default=True, help="Time for all of it.")
+@click.option("--wait_s", type=_SECONDS, help="Only wait until it is ready for its type, at most this long.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(model_url: str, model_id: str, model_type: Any, as_json: bool, **flags: Any) -> None:
     """Say whether an endpoint is reachable, authorised and truthful.

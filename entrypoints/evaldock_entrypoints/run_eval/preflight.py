@@ -34,11 +34,14 @@ def _refuse_unwritable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"cannot create {folder}: {error.strerror}", next_step="mount a writable folder"
+            f"cannot create {folder}: {error.strerror}",
+            where=f"--output_dir {folder}",
+            next_step="mount a writable folder",
         ) from error
     if not os.access(folder, os.W_OK):
         raise UsageError(
             f"{folder} is not writable for uid {os.getuid()}",
+            where=f"--output_dir {folder}",
             next_step="run the container with -u $(id -u):$(id -g), or mount a folder of yours",
         )
 
@@ -47,6 +50,7 @@ def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
     if any(phase.executes_model_code for phase in job.framework.phases) and not allowed:
         raise UsageError(
             f'task "{job.task.name}" executes code that the model wrote',
+            where="--allow_code_execution",
             next_step="add --allow_code_execution, and start the container with --network none for scoring; "
             "evaldock run does both by itself",
         )
@@ -61,6 +65,7 @@ def _refuse_missing_data(job: Job) -> None:
         return
     raise UsageError(
         f'the data of "{job.task.name}" is not in this image: {", ".join(s.dataset for s in missing)}',
+        where=f"data.path  {job.data_dir}",
         next_step=f"mount it: a folder that holds {missing[0].dataset}/, given as data.path",
     )
 
@@ -71,7 +76,11 @@ def _refuse_missing_tokenizer(job: Job, probe: Probe) -> None:
     folder = job.extras.get("tokenizer")
     if folder:
         if not Path(folder).is_dir():
-            raise UsageError(f"the tokenizer folder {folder} does not exist", where="params.extra.tokenizer")
+            raise UsageError(
+                f"the tokenizer folder {folder} does not exist",
+                where="params.extra.tokenizer",
+                next_step="mount it, or check the path",
+            )
         return
     url = beside_v1(job.endpoint.base_url, "/tokenizer_info")
     try:

@@ -146,6 +146,8 @@ def with_harness(name: str, *argv: str, folder: Path) -> subprocess.CompletedPro
         ),
         (["--eval_type", "sums", "--model_path", "/m"], 2, "not built yet"),
         (["--eval_typ", "sums"], 2, "--eval_type"),
+        (["--eval_type", "vendors-harness.sums", "--model_url", "http://h/v1"], 2, 'did you mean "sums"'),
+        (["--eval_type", "sums", "--time_limit_s", "-1"], 2, "--time_limit_s"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_code(
@@ -161,7 +163,27 @@ def test_what_is_wrong_is_said_with_its_code(
     )
     assert ended.returncode == code, ended.stderr
     assert message in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("  next: ")
+    assert len(ended.stderr.splitlines()) >= 3, f"no place named:\n{ended.stderr}"
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "place"),
+    [
+        (["--output_dir", "/dev/null/here"], "  --output_dir /dev/null/here"),
+        (["--api_key_name", "NOT_SET"], "  api_key_name: NOT_SET"),
+        (["--overrides", "data.path=/none"], f"  data.path  {TOY / 'none'}"),
+    ],
+)
+def test_what_is_found_before_the_start_is_said_with_its_place(
+    tmp_path: Path, endpoint: RunningEndpoint, argv: list[str], place: str
+) -> None:
+    command = [*arguments(endpoint.url, tmp_path), *argv]
+    env = environment(EVALDOCK_DATA_DIR=str(TOY / "none")) if "--overrides" in argv else environment()
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[1] == place
 
 
 def test_dry_run_shows_the_exact_argv_and_starts_nothing(tmp_path: Path) -> None:
