@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from evaldock.supply.layout_labels import labels_in_layout, labels_of_config
 from evaldock.supply.lock import built_pins
 from evaldock.supply.paths import image_store
 from evaldock.supply.refusals import refusal
+from evaldock.supply.skopeo import run_skopeo
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, PinError, UsageError
 
@@ -46,7 +46,11 @@ def tasks_of_image(reference: str) -> list[TaskRow]:
     try:
         label = HarnessLabel.model_validate_json(labels[HARNESS_LABEL])
     except ValidationError as error:
-        raise PinError(f"the image's list of tasks cannot be read: {error}", where=reference) from error
+        raise PinError(
+            f"the image's list of tasks cannot be read: {error}",
+            where=reference,
+            next_step="it was built by another evaldock: ask who built it for a newer one",
+        ) from error
     return _rows(label)
 
 
@@ -128,15 +132,8 @@ def _labels_in_registries(pin: ImagePin, registry: Registry) -> Labels:
 
 def _labels_in_registry(reference: str) -> Labels:
     """Read the configuration alone; skopeo checks its digest and uses the caller's own logins."""
-    argv = ["skopeo", *_settings(), "inspect", "--config", *_logins(), f"docker://{reference}"]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except FileNotFoundError as error:
-        raise UsageError(
-            "reading a registry needs skopeo", next_step="install it as root: apt-get install skopeo"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise ExecutionError(f"the registry says nothing for {_TIMEOUT_S:g} s", where=reference) from error
+    argv = [*_settings(), "inspect", "--config", *_logins(), f"docker://{reference}"]
+    done = run_skopeo(argv, timeout_s=_TIMEOUT_S, where=reference)
     if done.returncode == 0:
         return labels_of_config(done.stdout)
     found = refusal(reference, done.stderr)

@@ -1,6 +1,5 @@
 """Loading a locally built image from the store into a container engine, verified by its image ID."""
 
-import subprocess
 from collections.abc import Sequence
 
 import docker
@@ -8,6 +7,7 @@ import docker
 from evaldock.supply.layout import is_complete, single_view
 from evaldock.supply.lock import LockedImage
 from evaldock.supply.paths import image_store
+from evaldock.supply.skopeo import run_skopeo
 from evaldock_entrypoints.contract.errors import ExecutionError, PinError
 
 _COPY_TIMEOUT_S = 900.0
@@ -29,7 +29,9 @@ def load_image(image: LockedImage, docker_host: str) -> str:
         )
     except docker.errors.ImageNotFound as error:
         raise ExecutionError(
-            f"the engine at {docker_host} took {image.reference} and does not show it"
+            f"the engine took {image.reference} and does not show it",
+            where=docker_host,
+            next_step="see whether somebody removes images there (docker system prune), then try again",
         ) from error
     finally:
         client.close()
@@ -58,13 +60,13 @@ def copy_stored(image: LockedImage, destination: str, *, options: Sequence[str] 
             where=f"{image_store()}: {image.digest}",
             next_step=f"evaldock build {image.name}",
         )
+    where = f"{image_store()} → {' '.join([*options, destination])}"
     # skopeo checks every blob against its digest on the way.
     with single_view(image_store(), image.digest) as view:
-        argv = ["skopeo", "copy", "--quiet", *options, f"oci:{view}", destination]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_COPY_TIMEOUT_S, check=False)
+        argv = ["copy", "--quiet", *options, f"oci:{view}", destination]
+        done = run_skopeo(argv, timeout_s=_COPY_TIMEOUT_S, where=where)
     if done.returncode == 0:
         return
-    where = f"{image_store()} → {' '.join([*options, destination])}"
     if "digest did not match" in done.stderr.lower():
         raise PinError(
             f"the stored image {image.name} is damaged: {done.stderr.strip()[-500:]}",
@@ -72,5 +74,7 @@ def copy_stored(image: LockedImage, destination: str, *, options: Sequence[str] 
             next_step=f"delete the image store and run `evaldock build {image.name}`",
         )
     raise ExecutionError(
-        f"skopeo could not load {image.reference}: {done.stderr.strip()[-500:]}", where=where
+        f"skopeo could not load {image.reference}: {done.stderr.strip()[-500:]}",
+        where=where,
+        next_step="see that the engine runs and has room (evaldock doctor), then try again",
     )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.kit.layouts import layout_with, put
 
 from evaldock.supply.layout import (
     adopt,
@@ -16,33 +17,6 @@ from evaldock.supply.layout import (
     stored_image,
 )
 from evaldock_entrypoints.contract.errors import PinError
-
-
-def put(layout: Path, content: bytes) -> dict[str, str | int]:
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    path = blob_path(layout, digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return {"digest": digest, "size": len(content)}
-
-
-def layout_with(layout: Path, images: dict[str, list[bytes]]) -> dict[str, str]:
-    """Write a layout with these images by reference name (layers given); returns manifest digests."""
-    digests = {}
-    for name, layers in images.items():
-        manifest = {
-            "config": put(layout, name.encode()),
-            "layers": [put(layout, layer) for layer in layers],
-        }
-        digests[name] = str(put(layout, json.dumps(manifest).encode())["digest"])
-    entries = [
-        {"digest": digest, "annotations": {"org.opencontainers.image.ref.name": name}}
-        for name, digest in digests.items()
-    ]
-    (layout / "index.json").write_text(
-        json.dumps({"schemaVersion": 2, "manifests": entries}), encoding="utf-8"
-    )
-    return digests
 
 
 def test_size_is_the_sum_of_the_layers(tmp_path: Path) -> None:
