@@ -32,9 +32,15 @@ def find_config(config_dir: Path, name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    if not config_dir.is_dir():
+        raise UsageError(
+            f"there is no folder {config_dir}", where=f"--config-dir {config_dir}", next_step="check the path"
+        )
     there = ", ".join(sorted(path.stem for path in config_dir.glob("*.y*ml"))) or "no YAML file"
     raise UsageError(
-        f'{config_dir} has no document "{name}"', where="--config-name", next_step=f"there is: {there}"
+        f'{config_dir} has no document "{name}"',
+        where=f"--config-name {name}",
+        next_step=f"there is: {there}",
     )
 
 

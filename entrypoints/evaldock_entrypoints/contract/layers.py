@@ -96,8 +96,10 @@ def _merge_items(
         here = (*path, index)
         if index >= len(base):
             raise UsageError(
-                f"{dotted(path)} has {len(base)} items, and no number {index}",
-                where=layer.origin(here),
+                f"{dotted(path)} has {len(base)} item{'' if len(base) == 1 else 's'}, and no number {index}",
+                where=next(
+                    (layer.origins[one] for one in layer.origins if one[: len(here)] == here), layer.name
+                ),
                 next_step="items count from 0; write the whole list to add one",
             )
         if isinstance(base[index], str) and isinstance(value, dict) and path[-1] == "tasks":

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.layers import KeyPath, Layer
+from evaldock_entrypoints.contract.layers import KeyPath, Layer, dotted
 from evaldock_entrypoints.contract.reader import parse_yaml
 
 _PART = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)")
-_EXAMPLE = "write -o target.api_endpoint.model_id=NAME"
+_EXAMPLE = "join keys with dots, and count items of a list from 0: evaluation.tasks[0].name"
 
 
 def override_layer(assignments: Iterable[str], name: str = "-o") -> Layer:
@@ -55,7 +55,9 @@ def _path(key: str, name: str) -> KeyPath:
     for part in key.split("."):
         match = _PART.fullmatch(part)
         if match is None:
-            raise UsageError(f'the override\'s key "{key}" cannot be read', where=name, next_step=_EXAMPLE)
+            raise UsageError(
+                f'the override\'s key "{key}" cannot be read', where=f"{name} {key}", next_step=_EXAMPLE
+            )
         path += [match[1], *(int(index) for index in re.findall(r"\d+", match[2]))]
     return tuple(path)
 
@@ -63,16 +65,36 @@ def _path(key: str, name: str) -> KeyPath:
 def _value(text: str, name: str) -> Any:
     if text.strip() == "":
         return ""
-    return parse_yaml(f"value: {text}" if "\n" not in text else f"value:\n{text}", name).tree["value"]
+    try:
+        return parse_yaml(f"value: {text}" if "\n" not in text else f"value:\n{text}", name).tree["value"]
+    except UsageError as error:
+        error.where = name  # its lines are not those of a file
+        raise
 
 
-def _put(tree: dict[Any, Any], path: KeyPath, value: Any, name: str) -> None:
+def _put(tree: Any, path: KeyPath, value: Any, name: str) -> None:
     for part in path[:-1]:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise UsageError(
-                f"two overrides disagree about {'.'.join(map(str, path))}",
-                where=name,
-                next_step="keep one of them",
-            )
-    tree[path[-1]] = value
+        tree = _inside(tree, part)
+    if isinstance(tree, dict) or _is_item(tree, path[-1]):
+        tree[path[-1]] = value
+        return
+    raise UsageError(
+        f"two overrides disagree about {dotted(path)}",
+        where=f"{name} {dotted(path)}",
+        next_step="keep one of them",
+    )
+
+
+def _inside(tree: Any, part: str | int) -> Any:
+    """Return what lies under the key, or in the item of a list that another override gave whole."""
+    if isinstance(tree, dict):
+        return tree.setdefault(part, {})
+    if not _is_item(tree, part):
+        return None
+    if isinstance(tree[part], str):
+        tree[part] = {"name": tree[part]}  # a task by its name alone
+    return tree[part]
+
+
+def _is_item(tree: Any, part: str | int) -> bool:
+    return isinstance(tree, list) and isinstance(part, int) and part < len(tree)

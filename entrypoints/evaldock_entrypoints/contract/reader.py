@@ -150,9 +150,17 @@ def _compose(text: bytes | str, name: str) -> _Node | None:
         raise UsageError(
             f"malformed YAML: {what}",
             where=line,
-            next_step="close what is open, and quote text that holds : or #",
+            next_step=next((step for word, step in _STEPS.items() if word in str(what)), _CLOSE),
         ) from error
     return documents[0] if documents else None
+
+
+_CLOSE = "close what is open, and quote text that holds : or #"
+_STEPS = {  # by a word of what libyaml says
+    "cannot start any token": "indent with spaces, not tabs, and quote text that begins with @, % or `",
+    "UTF-8": "save the file as text in UTF-8",
+    "control characters": "save the file as text in UTF-8",
+}
 
 
 def _starts(event: yaml.Event) -> bool:

@@ -53,8 +53,8 @@ def tasks(as_json: bool, harness: str | None, image: str | None) -> None:
     evaldock ls tasks --harness lm_eval --json
     evaldock ls tasks --image registry.example/me/lm-eval@sha256:…
     """
-    rows = _tasks_of(image) if image else catalogued_tasks()
-    wanted = harness and _harness_name(harness, rows)
+    rows = catalogued_tasks() if image is None else _tasks_of(image)
+    wanted = None if harness is None else _harness_name(harness, rows)
     kept = [row._asdict() for row in rows if wanted in (None, row.harness)]
     _print(kept, ("name", "endpoint_types", "description"), as_json)
 
@@ -76,7 +76,11 @@ def _harness_name(harness: str, rows: Iterable[TaskRow]) -> str:
     owner = load_registry().image_name(harness)
     if owner in known:
         return owner
-    raise UsageError(f'no listed task has the harness "{harness}"', next_step=f"one of: {', '.join(known)}")
+    raise UsageError(
+        f'no listed task has the harness "{harness}"',
+        where=f"--harness {harness}",
+        next_step=f"one of: {', '.join(sorted(known))}",
+    )
 
 
 @ls.command()

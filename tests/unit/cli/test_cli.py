@@ -110,6 +110,8 @@ def test_config_dir_and_name_find_a_document(run: Path) -> None:
     assert_refused(ended, ExitCode.USAGE, '"gsm9k"')
     ended = evaldock("run", "--config-dir", ".", "--config-name", "evil", cwd=run)
     assert_refused(ended, ExitCode.USAGE, "there is: eval")
+    ended = evaldock("run", "--config-dir", "nowhere", "--config-name", "eval", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, "there is no folder nowhere")
 
 
 @pytest.mark.parametrize("command", UNBUILT.split()[:2])

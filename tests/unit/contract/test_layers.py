@@ -149,7 +149,16 @@ def test_a_bad_override_is_refused_with_a_remedy(assignments: list[str], message
     with pytest.raises(UsageError, match=message) as caught:
         override_layer(assignments)
     assert caught.value.where
+    assert ":" not in caught.value.where  # no line of a file
     assert caught.value.next_step
+
+
+def test_an_override_reaches_into_a_list_that_another_one_gave() -> None:
+    given = ['evaluation.tasks=["gsm8k", "piqa"]', "evaluation.tasks[1].params.seed=3"]
+    tree = override_layer(given).tree
+    assert tree == {"evaluation": {"tasks": ["gsm8k", {"name": "piqa", "params": {"seed": 3}}]}}
+    with pytest.raises(UsageError, match="disagree"):
+        override_layer([*given, "evaluation.tasks[2].name=a"])
 
 
 def test_overrides_in_one_text_split_at_outer_commas() -> None:

@@ -85,6 +85,16 @@ def test_what_cannot_be_read_is_refused_with_its_line(text: str, message: str, l
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [("a:\n\tb: 1", "spaces, not tabs"), ("a: ü".encode("latin-1"), "UTF-8"), (b"a: \x01", "UTF-8")],
+)
+def test_what_is_to_be_done_fits_what_is_malformed(text: str | bytes, step: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_yaml(text, "f")
+    assert step in (caught.value.next_step or "")
+
+
 def test_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read") as caught:
         load_yaml(tmp_path / "none.yaml")
