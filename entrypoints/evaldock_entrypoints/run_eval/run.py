@@ -20,6 +20,7 @@ from evaldock_entrypoints.run_eval.job import Job, limited
 from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
 from evaldock_entrypoints.run_eval.prove import Proof, prove
 from evaldock_entrypoints.run_eval.state import State, open_state
+from evaldock_entrypoints.run_eval.template import HARNESS_GUIDE
 from evaldock_entrypoints.run_eval.write import results_path, write_failure, write_results
 
 
@@ -112,9 +113,8 @@ def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
 
 def parse(job: Job) -> Outcome:
     """Read the native output with the harness folder's results.py; raises HarnessError whatever it raises."""
-    module = _load_results_module(job)
     try:
-        outcome = module.parse(job)
+        outcome = _load_results_module(job).parse(job)
     except EvaldockError:
         raise
     except Exception as error:
@@ -124,7 +124,11 @@ def parse(job: Job) -> Outcome:
             next_step="the raw output is kept in native/ and logs/",
         ) from error
     if not isinstance(outcome, Outcome):
-        raise HarnessError(f"results.py of {job.framework.name} returned no Outcome")
+        raise HarnessError(
+            f"results.py of {job.framework.name} returned no Outcome",
+            where=str(job.harness_dir / "results.py"),
+            next_step=HARNESS_GUIDE,
+        )
     return outcome
 
 
@@ -132,7 +136,7 @@ def _load_results_module(job: Job) -> ModuleType:
     path = job.harness_dir / "results.py"
     spec = importlib.util.spec_from_file_location("evaldock_harness_results", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise HarnessError("the harness folder has no results.py", where=str(path))
+        raise HarnessError("the harness folder has no results.py", where=str(path), next_step=HARNESS_GUIDE)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -144,7 +148,11 @@ def _expected(job: Job, outcome: Outcome) -> int:
     items = job.expected_items()
     if items is None:
         if not outcome.totals:
-            raise HarnessError("neither the image nor the harness says how many items the task has")
+            raise HarnessError(
+                "neither the image nor the harness says how many items the task has",
+                where=f"{job.framework.name}.{job.task.name}",
+                next_step=HARNESS_GUIDE,
+            )
         items = sum(limited(total, job.params["limit_samples"]) for total in outcome.totals)
     return items * int(job.params["repeats"])
 

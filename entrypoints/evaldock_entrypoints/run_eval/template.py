@@ -10,6 +10,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import HarnessError
 
+HARNESS_GUIDE = "mend the harness folder; docs/adding-a-harness.md says what it holds"
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}")
 
 
@@ -34,7 +35,11 @@ def lookup(path: str, values: dict[str, Any]) -> Any:
     current: Any = values
     for part in path.split("."):
         if not isinstance(current, dict) or part not in current:
-            raise HarnessError(f'framework.yml uses the unknown placeholder "{{{path}}}"')
+            raise HarnessError(
+                f'framework.yml uses the unknown placeholder "{{{path}}}"',
+                where="framework.yml of the harness",
+                next_step=HARNESS_GUIDE,
+            )
         current = current[part]
     return current
 
@@ -49,5 +54,9 @@ def _render_string(template: str, values: dict[str, Any]) -> Any:
 def _branch(path: str, branches: dict[Any, Any], values: dict[str, Any]) -> Any:
     key = lookup(path, values)
     if key not in branches:
-        raise HarnessError(f"framework.yml has no branch for {path} = {key!r}")
+        raise HarnessError(
+            f"framework.yml has no branch for {path} = {key!r}",
+            where="framework.yml of the harness",
+            next_step=HARNESS_GUIDE,
+        )
     return branches[key]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,24 @@ def test_a_complete_run_writes_results_samples_and_metrics(tmp_path: Path, endpo
     samples = [json.loads(line) for line in iterate_zst_lines(tmp_path / "samples.jsonl.zst")]
     assert sum(sample["correct"] for sample in samples) == 15
     assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["samples"] == 20
+
+
+def test_a_results_module_that_does_not_load_is_a_fault_of_the_harness(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    harness = tmp_path / "harness"
+    shutil.copytree(TOY, harness)
+    (harness / "results.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    ended = subprocess.run(
+        arguments(endpoint.url, tmp_path / "out", "--limit_samples", "1"),
+        env=environment(EVALDOCK_HARNESS_DIR=str(harness)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 4, ended.stderr
+    assert "nothing_of_this_name" in results(tmp_path / "out")["error"]["message"]
 
 
 def test_the_same_command_again_asks_nothing(tmp_path: Path, endpoint: RunningEndpoint) -> None:
