@@ -19,6 +19,7 @@ from evaldock_entrypoints.probe.refusals import Refused, refusal
 Json = dict[str, Any]
 
 MAX_ANSWER_BYTES = 8 * 1024**2  # the listing of a large gateway has half a mebibyte
+OTHER_API = "see that this address is that of an OpenAI-compatible API, such as http://HOST:PORT/v1"
 _READ_BYTES = 64 * 1024
 _SHOWN_CHARACTERS = 300
 
@@ -82,9 +83,13 @@ class Probe:
         try:
             answer = json.loads(reply.body)
         except (ValueError, RecursionError) as error:
-            raise EndpointError("the endpoint's answer is not JSON", where=reply.url) from error
+            raise EndpointError(
+                "the endpoint's answer is not JSON", where=reply.url, next_step=OTHER_API
+            ) from error
         if not isinstance(answer, dict):
-            raise EndpointError("the endpoint's answer is not a JSON object", where=reply.url)
+            raise EndpointError(
+                "the endpoint's answer is not a JSON object", where=reply.url, next_step=OTHER_API
+            )
         return answer
 
     def shown(self, text: str) -> str:
@@ -144,7 +149,9 @@ def _bounded_body(response: requests.Response, url: str) -> bytes:
         body += part
         if len(body) > MAX_ANSWER_BYTES:
             raise EndpointError(
-                f"the endpoint's answer is larger than {MAX_ANSWER_BYTES // 1024**2} MiB", where=url
+                f"the endpoint's answer is larger than {MAX_ANSWER_BYTES // 1024**2} MiB",
+                where=url,
+                next_step=OTHER_API,
             )
     return bytes(body)
 

@@ -9,7 +9,7 @@ from typing import Any
 from evaldock_entrypoints.contract.endpoint import route_url
 from evaldock_entrypoints.contract.errors import EndpointError
 from evaldock_entrypoints.contract.framework import EndpointType
-from evaldock_entrypoints.probe.exchange import Json, Probe
+from evaldock_entrypoints.probe.exchange import OTHER_API, Json, Probe
 from evaldock_entrypoints.probe.models import known_ids, refuse_other_model, unknown_model
 from evaldock_entrypoints.probe.refusals import NoRouteError
 
@@ -56,7 +56,7 @@ def ask_text(probe: Probe, endpoint_type: EndpointType, body: Mapping[str, Any] 
     answer = ask(probe, endpoint_type, body or QUESTIONS[endpoint_type])
     if not answer.choice:
         url = route_url(probe.endpoint.base_url, endpoint_type)
-        raise EndpointError("the endpoint's answer holds no choices", where=url)
+        raise EndpointError("the endpoint's answer holds no choices", where=url, next_step=OTHER_API)
     return answer
 
 
@@ -69,7 +69,9 @@ def ask_embedding(probe: Probe) -> Answer:
     )
     if not isinstance(vector, list) or not vector or not all(is_number(value) for value in vector):
         raise EndpointError(
-            "the endpoint's answer holds no embedding", where=route_url(probe.endpoint.base_url, "embedding")
+            "the endpoint's answer holds no embedding",
+            where=route_url(probe.endpoint.base_url, "embedding"),
+            next_step=OTHER_API,
         )
     return answer
 

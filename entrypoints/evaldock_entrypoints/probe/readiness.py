@@ -11,7 +11,10 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 
 
 def wait_until_ready(probe: Probe, wait_s: float) -> None:
-    """Probe until the endpoint answers truthfully; raises EndpointError, at the latest after wait_s."""
+    """Probe until the endpoint answers truthfully; raises EndpointError where it does not after wait_s.
+
+    A question that is under way then is waited for all the same, up to the probe's timeout_s.
+    """
     deadline = time.monotonic() + wait_s
     pause_s = _FIRST_PAUSE_S
     while True:

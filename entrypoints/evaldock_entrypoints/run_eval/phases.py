@@ -96,7 +96,11 @@ class PhaseRunner:
             with child, self._listening():
                 finished = child.wait(self.deadline - time.monotonic(), self.interrupted)
         except FileNotFoundError as error:
-            raise HarnessError(f"the harness's program is missing: {error.filename}") from error
+            raise HarnessError(
+                f"the harness's program is missing: {error.filename}",
+                where=f"phase {phase.name}",
+                next_step="this image lacks it; build it again: evaldock build",
+            ) from error
         progress.write()
         self._judge(phase, finished, oom_killed=oom_kills() > kills_before)
 

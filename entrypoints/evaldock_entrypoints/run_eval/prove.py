@@ -109,7 +109,11 @@ def _pass_at_k(claim: MetricClaim, samples: Sequence[Sample]) -> list[float]:
 
 def _check(claim: MetricClaim, values: Sequence[float]) -> None:
     if not values:
-        raise HarnessError(f'no sample carries the score "{claim.score}" behind the metric {claim.name}')
+        raise HarnessError(
+            f'no sample carries the score "{claim.score}" behind the metric {claim.name}',
+            where=claim.task,
+            next_step="look into native/ and logs/; results.py of the harness reads the samples from there",
+        )
     value = statistics.mean(values)
     if claim.value is not None and abs(value - claim.value) > _TOLERANCE:
         raise HarnessError(
@@ -133,7 +137,11 @@ def _own_metric(values: Sequence[float], method: str) -> Metric:
 
 def _harness_metric(claim: MetricClaim, n: int) -> Metric:
     if claim.value is None:
-        raise HarnessError(f"the harness printed no value for {claim.name}")
+        raise HarnessError(
+            f"the harness printed no value for {claim.name}",
+            where=claim.task,
+            next_step="look into native/ and logs/; results.py of the harness reads its metrics from there",
+        )
     return Metric(
         value=claim.value,
         stderr=claim.stderr,

@@ -90,7 +90,11 @@ def _folders(parent: Path) -> list[Path]:
             if not path.name.startswith(".") and path.name.isprintable() and is_folder(path)
         ]
     except PermissionError as error:
-        raise UsageError(f"{parent} cannot be listed: {error.strerror}") from error
+        raise UsageError(
+            f"{parent} cannot be listed: {error.strerror}",
+            where=str(parent),
+            next_step="ask its owner, or name another folder: --output-dir",
+        ) from error
 
 
 def _document(folder: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -59,7 +59,11 @@ def _prompt(text: str) -> str:
     try:
         prompt = sys.stdin.read() if text == "-" else text
     except UnicodeDecodeError as error:
-        raise UsageError("the prompt is not UTF-8 text", where="standard input") from error
+        raise UsageError(
+            "the prompt is not UTF-8 text",
+            where="standard input",
+            next_step="iconv --from-code=latin1 --to-code=utf-8 FILE | evaldock query URL -",
+        ) from error
     if not prompt.strip():
         raise UsageError("the prompt is empty", where="PROMPT", next_step='evaldock query URL "PROMPT"')
     return prompt

@@ -68,7 +68,11 @@ def load_backend(folder: Path) -> Backend:
     try:
         return Backend.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise UsageError(f"the backend definition cannot be read: {error}", where=str(path)) from error
+        raise UsageError(
+            f"the backend definition cannot be read: {error}",
+            where=str(path),
+            next_step="mend it; `evaldock schema backend` prints its form",
+        ) from error
 
 
 def backend_labels(folder: Path) -> SelfDescription:

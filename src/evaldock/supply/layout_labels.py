@@ -14,6 +14,7 @@ from evaldock_entrypoints.contract.errors import PinError, UsageError
 
 _MAX_BYTES = 4 * 1024**2  # what registries allow a manifest
 _REF_NAME = "org.opencontainers.image.ref.name"
+_COPY_AGAIN = "copy or pull the image again from where it comes from"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -62,7 +63,7 @@ def labels_in_layout(folder: Path, name: str | None = None) -> Mapping[str, str]
     if manifest.manifests is not None:
         manifest = _parsed(_Manifest, _blob(folder, _of_platform(manifest.manifests).digest))
     if manifest.config is None:
-        raise PinError("the layout's image has no configuration", where=str(folder))
+        raise PinError("the layout's image has no configuration", where=str(folder), next_step=_COPY_AGAIN)
     return labels_of_config(_blob(folder, manifest.config.digest))
 
 
@@ -89,15 +90,26 @@ def _of_platform(images: list[_Descriptor]) -> _Descriptor:
     for image in images:
         if image.platform and f"{image.platform.os}/{image.platform.architecture}" == wanted:
             return image
-    raise UsageError(f"the layout's image is not made for {wanted}")
+    made_for = ", ".join(
+        f"{image.platform.os}/{image.platform.architecture}" for image in images if image.platform
+    )
+    raise UsageError(
+        f"the layout's image is not made for {wanted}",
+        where=f"it is made for: {made_for or 'nothing that it names'}",
+        next_step="copy the image of this platform into a layout: skopeo copy --override-arch …",
+    )
 
 
 def _blob(folder: Path, digest: str) -> bytes:
     if not _DIGEST.fullmatch(digest):
-        raise PinError("the layout names a blob by what is no SHA-256 digest", where=str(folder))
+        raise PinError(
+            "the layout names a blob by what is no SHA-256 digest", where=str(folder), next_step=_COPY_AGAIN
+        )
     content = _bytes(blob_path(folder, digest), folder)
     if hashlib.sha256(content).hexdigest() != digest.removeprefix("sha256:"):
-        raise PinError("a blob is not what its digest says", where=str(folder), next_step=digest)
+        raise PinError(
+            "a blob is not what its digest says", where=f"{folder}: {digest}", next_step=_COPY_AGAIN
+        )
     return content
 
 
@@ -112,7 +124,11 @@ def _bytes(path: Path, folder: Path) -> bytes:
             next_step="name the folder that holds index.json and blobs",
         ) from error
     if len(content) > _MAX_BYTES:
-        raise PinError(f"a description in the layout exceeds {_MAX_BYTES // 1024**2} MiB", where=str(path))
+        raise PinError(
+            f"a description in the layout exceeds {_MAX_BYTES // 1024**2} MiB",
+            where=str(path),
+            next_step=_COPY_AGAIN,
+        )
     return content
 
 
@@ -123,4 +139,4 @@ def _parsed(model: type[_Model], content: bytes | str) -> _Model:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise PinError(f"an image's description is malformed: {error}") from error
+        raise PinError(f"an image's description is malformed: {error}", next_step=_COPY_AGAIN) from error

@@ -9,6 +9,7 @@ from evaldock_entrypoints.contract.layers import KeyPath, Layer, dotted
 from evaldock_entrypoints.contract.validation import nearest
 
 MISSING = "???"  # OmegaConf's mark of a value that must be given
+_AS_MAPPING = "write key: value below it"
 Clash = Literal["keep", "replace", "refuse"]
 
 
@@ -147,7 +148,11 @@ class Draft:
         node: Any = self.tree
         for depth, key in enumerate(path):
             if not (isinstance(node, dict) or (isinstance(node, list) and isinstance(key, int))):
-                raise UsageError(f"{dotted(path[:depth])} is no mapping of keys", where=branch.origin)
+                raise UsageError(
+                    f"{dotted(path[:depth])} is no mapping of keys",
+                    where=branch.origin,
+                    next_step=_AS_MAPPING,
+                )
             if depth == len(path) - 1:
                 break
             if isinstance(node, dict) and node.get(key) is None:
@@ -171,7 +176,9 @@ class Draft:
         """Tell whether a non-empty mapping stands at the path; raises UsageError for anything but null."""
         value = self.at(*path)
         if value is not None and not isinstance(value, dict):
-            raise UsageError(f"{dotted(path)} is no mapping of keys", where=self.place(path))
+            raise UsageError(
+                f"{dotted(path)} is no mapping of keys", where=self.place(path), next_step=_AS_MAPPING
+            )
         return bool(value)
 
     def refuse_unknown(self, path: KeyPath, known: tuple[str, ...]) -> None:

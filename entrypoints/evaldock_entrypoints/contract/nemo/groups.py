@@ -43,7 +43,9 @@ def groups(draft: Draft) -> None:
     if draft.has("defaults"):
         items = draft.take("defaults")
         if not isinstance(items.value, list):
-            raise UsageError("defaults is no list", where=f"{items.origin}  defaults")
+            raise UsageError(
+                "defaults is no list", where=f"{items.origin}  defaults", next_step="write [item, item]"
+            )
         for index, item in enumerate(items.value):
             _item(draft, item, items.marks.nearest((index,)))
 
