@@ -1,6 +1,7 @@
 """What every command line does alike: errors in one form, exit codes of the contract, --debug anywhere."""
 
 import difflib
+import errno
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -10,11 +11,14 @@ import click
 
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
+    ExecutionError,
     ExitCode,
     InterruptedRunError,
     UsageError,
     internal_error,
 )
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_command(
@@ -34,11 +38,21 @@ def run_command(
     except (click.Abort, KeyboardInterrupt):
         end(_interrupted(words, program), program)
     except EvaldockError as error:
+        error.where = error.where or began(words, program)
         end(error, program, debug=debug)
     except Exception as error:
         if handled is not None and isinstance(error, handled):
             raise
-        end(internal_error(error), program, debug=debug)
+        full = isinstance(error, OSError) and error.errno in _FULL
+        end(_disk_full(error, words, program) if full else internal_error(error), program, debug=debug)
+
+
+def _disk_full(error: Exception, arguments: Sequence[str], program: str) -> EvaldockError:
+    return ExecutionError(
+        "there is no room left where this command writes",
+        where=getattr(error, "filename", None) or began(arguments, program),
+        next_step="make room there (df -h), then type it again",
+    )
 
 
 def end(error: EvaldockError, program: str, *, debug: bool = False) -> NoReturn:

@@ -96,7 +96,8 @@ def run_flags(flags: Mapping[str, Any]) -> Layer:
     values = {name: flags.get(name) for name in paths}
     if values["gpus"] is not None:
         values["gpus"] = parse_gpus(values["gpus"])
-    return flag_layer({path: (f"--{name}", values[name]) for name, path in paths.items()})
+    spelt = {"output_dir": "--output-dir"}  # as `evaldock run` spells it; the others have underscores
+    return flag_layer({path: (spelt.get(name, f"--{name}"), values[name]) for name, path in paths.items()})
 
 
 def parse_gpus(text: str) -> Any:

@@ -62,6 +62,12 @@ def test_explain_with_json_prints_json_with_every_origin(run: Path) -> None:
     assert rows["deployment.port"] == (8080, "default")
 
 
+def test_a_flag_is_named_as_it_is_typed(run: Path) -> None:
+    document(run, "evaluation: {tasks: [gsm8k_cot]}\n" + ENDPOINT)
+    ended = evaldock("run", "eval.yaml", "--output-dir", "", cwd=run)
+    assert_refused(ended, ExitCode.USAGE, "  --output-dir  output.dir")
+
+
 def test_two_answers_on_one_stream_are_refused(run: Path) -> None:
     document(run, "evaluation: {tasks: [gsm8k_cot]}\n" + ENDPOINT)
     ended = evaldock("run", "eval.yaml", "--explain", "--dry_run", cwd=run)

@@ -104,6 +104,22 @@ def test_debug_adds_a_traceback_to_an_error(argv: tuple[str, ...], tmp_path: Pat
     assert "evaldock: error: no run begins with" in ended.err
 
 
+def test_a_full_disk_under_standard_output_is_no_bug_of_ours() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*PROGRAM, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert ended.returncode == ExitCode.EXECUTION
+    assert ended.stderr.startswith("evaldock: error: there is no room left")
+    assert "internal" not in ended.stderr
+
+
+def test_an_error_without_a_place_names_the_command(tmp_path: Path, env: dict[str, str]) -> None:
+    ended = evaldock("build", "nope", cwd=tmp_path, env=env)
+    assert ended.code == ExitCode.USAGE
+    assert ended.err.splitlines()[1] == "  evaldock build"
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [*PROGRAM, "ls", "tasks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
