@@ -54,7 +54,7 @@ def test_lm_eval_reports_the_share_that_was_right(
     with running_endpoint(answers=[table], share=0.75) as endpoint:
         tree = document(endpoint.url, endpoint_type, task, limit_samples=LIMIT, extra=extra)
         ended = run_document(tree, tmp_path)
-        assert endpoint.stats()["unmatched"] <= 1  # the preflight's own question to a chat endpoint
+        assert endpoint.stats()["unmatched"] <= 2  # the preflight asks on the host and in the container
     assert ended.code == 0, ended.err
     found = scores(task_results(tmp_path, f"lm-eval.{task}"), task)
     for name in metrics:
