@@ -40,9 +40,8 @@ def aliased(name: str, *others: str) -> AliasChoices:
 def _whole(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip("+-").isdigit():
         plain = value.lstrip("+-0") or "0"
-        raise ValueError(
-            f'the text "{value}" is no whole number (a leading 0 means octal to some); write {plain}'
-        )
+        octal = " (a leading 0 means octal to some)" if value.lstrip("+-") != plain else ""
+        raise ValueError(f'the text "{value}" is no whole number{octal}; write {plain}')
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

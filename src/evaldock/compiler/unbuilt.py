@@ -86,7 +86,8 @@ def _part(inputs: Inputs, what: str, step: str, *path: str) -> Stop:
     section: Any = inputs.merged.tree
     for part in path:
         section = section.get(part) if isinstance(section, dict) else None
-    value = f": {section}" if isinstance(section, str | int) else ""
+    shown = str(section).lower() if isinstance(section, bool) else section
+    value = f": {shown}" if isinstance(shown, str | int) else ""
     return Stop(what=what, where=inputs.place(*path) + value, next_step=step)
 
 

@@ -50,6 +50,18 @@ def test_a_key_typed_in_the_place_of_its_variables_name_is_not_shown(tmp_path: P
     assert KEY not in ended.out + ended.err
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\nmore", " ", "\u4e2d"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    endpoint: RunningEndpoint, tmp_path: Path, end: str
+) -> None:
+    env = {**ENV, "CHECK_KEY": KEY + end}
+    for argv in (("check", endpoint.url), ("query", endpoint.url, "hi")):
+        ended = evaldock(*argv, "--api_key_name", "CHECK_KEY", cwd=tmp_path, env=env)
+        assert ended.code == ExitCode.USAGE, ended.err
+        assert "  api_key_name: CHECK_KEY\n" in ended.err
+        assert KEY not in ended.out + ended.err
+
+
 def test_what_is_wrong_in_a_document_is_said_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text("target:\n  api_endpoint: {url: 'http://u:p@h/v1'}\n", encoding="utf-8")
     ended = evaldock("check", "e.yaml", cwd=tmp_path, env=ENV)
