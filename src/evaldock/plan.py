@@ -126,6 +126,7 @@ class Plan:
     engine: EngineName
     sealed: bool  # the harness reaches the server and nothing else
     unsafe_code: bool  # the document itself allows model code also where nothing isolates it
+    time_limit_s: int | None  # of the whole run; each unit of a task is told it too
     server: Server | None
     adapter: Adapter | None
     evaluations: tuple[Evaluation, ...]

@@ -69,6 +69,7 @@ def _frame(inputs: Inputs, server: Server | None) -> Plan:
         engine=execution.engine,
         sealed=server is not None and execution.engine != "host",
         unsafe_code=inputs.is_written("execution", "allow_code_execution") and execution.allow_code_execution,
+        time_limit_s=execution.time_limit_s(),
         server=server,
         adapter=None,
         evaluations=(),

@@ -1,6 +1,8 @@
 """Carries a plan out on this machine: network, server, readiness, tasks one after another."""
 
 import contextlib
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +23,7 @@ from evaldock_entrypoints.contract.errors import (
 )
 
 _HIGHEST_CODE = max(ExitCode)
+STOP_ITSELF_S = 60.0  # a task whose own time is up ends its harness and writes why: that goes first
 
 
 class Events(Protocol):
@@ -50,7 +53,12 @@ class LocalExecutor:
             environ=self.environ,
             interrupted_step=f"evaldock resume {self.plan.run_id}",
             interruption=self.interruption,
+            deadline=self._deadline(),
         )
+
+    def _deadline(self) -> float:
+        limit_s = self.plan.time_limit_s
+        return math.inf if limit_s is None else time.monotonic() + limit_s + STOP_ITSELF_S
 
     @property
     def gpus(self) -> Mapping[str, tuple[str, ...]]:
@@ -107,7 +115,7 @@ class LocalExecutor:
                 while not running.ended.wait(POLL_S):
                     self.events.progress(evaluation, folder)
                     self._launcher.refuse_dead(server)
-                    self._launcher.stop_if_interrupted(running)
+                    self._launcher.stop_if_due(running)
                 return running.exit()
             finally:
                 (folder / "logs").mkdir(exist_ok=True)

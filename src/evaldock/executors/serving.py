@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import signal
 import socket
 import threading
@@ -34,6 +35,7 @@ class Launcher:
     environ: Mapping[str, str] = field(repr=False)
     interrupted_step: str
     interruption: Interruption = field(default_factory=Interruption)
+    deadline: float = math.inf  # of time.monotonic()
     gpus: dict[str, tuple[str, ...]] = field(default_factory=dict)  # seen inside, by unit
 
     def sweep(self) -> None:
@@ -87,15 +89,18 @@ class Launcher:
         """Where the server's log goes."""
         return Path(self.plan.run_dir) / SERVER_LOG
 
-    def stop_if_interrupted(self, running: Running) -> None:
-        """Let a unit stop when a signal has come; then raises InterruptedRunError."""
-        if not self.interruption.requested.is_set():
+    def stop_if_due(self, running: Running) -> None:
+        """Let a unit stop when a signal has come or the time is up; then raises InterruptedRunError."""
+        if self.interruption.requested.is_set():
+            why = "interrupted"
+        elif time.monotonic() > self.deadline:
+            why = "the time limit is reached"
+        else:
             return
-        self.step(
-            f"interrupted: letting the {word_for_unit(self.engine)} stop (a second signal ends it at once)"
-        )
+        word = word_for_unit(self.engine)
+        self.step(f"{why}: letting the {word} stop (a second signal ends it at once)")
         self._let_stop(running)
-        raise InterruptedRunError("interrupted", where=self.plan.run_dir, next_step=self.interrupted_step)
+        raise InterruptedRunError(why, where=self.plan.run_dir, next_step=self.interrupted_step)
 
     def refuse_dead(self, server: Running | None) -> None:
         """Raise ExecutionError where the server has ended by itself."""
@@ -121,7 +126,7 @@ class Launcher:
         with self.started(declared.probe, network) as probe:
             while not probe.ended.wait(POLL_S):
                 self.refuse_dead(server)
-                self.stop_if_interrupted(probe)
+                self.stop_if_due(probe)
             self.refuse_dead(server)
             end = probe.exit()
         if end.code != 0:

@@ -17,13 +17,14 @@ from tests.kit.plans import plan_of
 from evaldock.engines import host_leftovers
 from evaldock.engines.host import HostEngine, HostProcess, cautions, refuse_model_code
 from evaldock.engines.host_environment import seen_gpus, visible_gpus
+from evaldock.executors import local
 from evaldock.executors.local import LocalExecutor
 from evaldock.executors.outcome import TaskEnd
 from evaldock.pins import ImagePin
 from evaldock.plan import Evaluation, Limits, Mount, Unit
 from evaldock.run_lock import lock_of
 from evaldock.supply.environments import Environment
-from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
+from evaldock_entrypoints.contract.errors import ExecutionError, InterruptedRunError, UsageError
 from evaldock_entrypoints.contract.fields import Gpus
 
 PIN = ImagePin(name="toy", version="1", reference="toy:1", digest=None, image_id=None, origin="missing")
@@ -430,3 +431,19 @@ def test_what_ends_without_a_word_is_called_a_process(engine: HostEngine, tmp_pa
     error = end.results["error"]
     assert (end.exit_code, error["message"]) == (7, "the evaluation process exited with status 9")
     assert "container" not in error["where"]
+
+
+def test_a_run_stops_at_its_time_limit_however_many_units_it_has(
+    engine: HostEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "STOP_ITSELF_S", 0.0)
+    made = plan_of(CODE_TASK)
+    naps = tuple(replace(unit("import time; time.sleep(0.7)"), name=f"nap-{number}") for number in range(9))
+    evaluation = replace(made.evaluations[0], units=naps)
+    plan = replace(made, evaluations=(evaluation,), run_dir=str(tmp_path), time_limit_s=1)
+    (tmp_path / evaluation.folder).mkdir()
+    with pytest.raises(InterruptedRunError, match="the time limit is reached") as caught:
+        LocalExecutor(plan=plan, engine=engine, events=Silent(), environ={}).run()
+    assert caught.value.next_step == "evaldock resume RUN"
+    logs = sorted(path.name for path in (tmp_path / evaluation.folder / "logs").iterdir())
+    assert logs == ["container-nap-0.log", "container-nap-1.log"]
