@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from evaldock.engines.docker import DockerEngine
+from evaldock.engines.docker import DockerEngine, engine_failures
 from evaldock.engines.host_leftovers import sweep
 from evaldock.engines.podman import PodmanEngine
 from evaldock.engines.podman_command import PodmanCommand, find_podman
@@ -45,7 +45,7 @@ def _leftovers() -> Iterator[str]:
     """Sweep every engine that works here, and yield what was removed."""
     host = find_engine()
     if host is not None:
-        with DockerEngine(host, "clean") as docker:
+        with engine_failures(host), DockerEngine(host, "clean") as docker:
             yield from docker.sweep()
     if (podman := _podman()) is not None:
         with PodmanEngine(podman, "clean") as engine:

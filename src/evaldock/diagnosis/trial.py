@@ -11,7 +11,7 @@ from pathlib import Path
 from evaldock.diagnosis import own_engine
 from evaldock.diagnosis.facts import Facts
 from evaldock.diagnosis.finding import Finding, Section, lack, note, ok
-from evaldock.engines.docker import DockerEngine
+from evaldock.engines.docker import DockerEngine, engine_failures
 from evaldock.engines.engine import Exit
 from evaldock.pins import ImagePin
 from evaldock.plan import Limits, Mount, Unit
@@ -97,7 +97,7 @@ class Trial:
 @contextmanager
 def trials(image: LockedImage, report: Report) -> Iterator[Trial]:
     """Yield an engine with the image, our own for as long as the block runs where none answers."""
-    with running_engine(report=report) as host:
+    with running_engine(report=report) as host, engine_failures(host):
         image_id = load_image(image, host)
         pin = ImagePin(
             name=image.name,

@@ -240,6 +240,19 @@ class DockerEngine:
         return {network: self._client.api.create_endpoint_config(aliases=[alias])}
 
 
+@contextlib.contextmanager
+def engine_failures(docker_host: str) -> Iterator[None]:
+    """Raise ExecutionError for what a Docker engine refuses, and for one that goes away during a run."""
+    try:
+        yield
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise ExecutionError(
+            f"the container engine fails: {error}",
+            where=docker_host,
+            next_step="see that it runs (evaldock doctor), then try again",
+        ) from error
+
+
 def _start_error(unit: Unit, error: docker.errors.APIError) -> ExecutionError:
     explanation = str(error.explanation or error)
     step = gpu_step(explanation, unit.gpus) or "evaldock doctor names what is missing"

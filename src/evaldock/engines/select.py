@@ -3,10 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
-import docker.errors
-import requests
-
-from evaldock.engines.docker import DockerEngine
+from evaldock.engines.docker import DockerEngine, engine_failures
 from evaldock.engines.engine import Engine
 from evaldock.engines.host import HostEngine, cautions, refuse_model_code
 from evaldock.engines.podman import PodmanEngine
@@ -38,26 +35,13 @@ def engine_for(plan: Plan, report: Report) -> AbstractContextManager[Engine]:
 @contextmanager
 def _docker(plan: Plan, report: Report) -> Iterator[Engine]:
     lock = read_lock()
-    with running_engine(report=report) as host, _its_failures_named(host):
+    with running_engine(report=report) as host, engine_failures(host):
         for name, pin in plan.images.items():
             if pin.origin == "built here":
                 load_image(lock.images[name], host)
         pulled = pull_images(plan.images.values(), host, report=report)
         with DockerEngine(host, plan.run_id, image_ids=pulled) as engine:
             yield engine
-
-
-@contextmanager
-def _its_failures_named(docker_host: str) -> Iterator[None]:
-    """Raise ExecutionError for what a Docker engine refuses, and for one that goes away during a run."""
-    try:
-        yield
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise ExecutionError(
-            f"the container engine fails: {error}",
-            where=docker_host,
-            next_step="see that it runs (evaldock doctor), then go on with: evaldock resume RUN_ID",
-        ) from error
 
 
 @contextmanager

@@ -37,3 +37,10 @@ def test_what_a_killed_run_left_in_podman_is_removed_too(tmp_path: Path) -> None
         )
     assert (ended.code, ended.json) == (0, ["removed evaldock-KILLED-server"]), ended.err
     assert (tmp_path / "log").read_text(encoding="utf-8").split()[-1] == "f00"
+
+
+def test_an_engine_that_refuses_is_an_error_of_the_engine(tmp_path: Path) -> None:
+    with fake_engine(tmp_path) as host:
+        ended = evaldock("clean", cwd=tmp_path, env={"DOCKER_HOST": host, "XDG_CACHE_HOME": str(tmp_path)})
+    assert ended.code == 7
+    assert "the container engine fails" in ended.err
