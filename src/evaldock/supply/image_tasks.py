@@ -91,10 +91,21 @@ def _labels_of_pin(reference: str, registry: Registry) -> Labels:
     pin = resolve(name or reference, registry, built, local_platform(), image=image, allow_unpinned=True)
     refuse_missing([pin])
     if pin.image_id is not None:
-        return labels_of_config(blob_path(image_store(), pin.image_id).read_bytes())
+        return _labels_in_store(pin.name, pin.image_id)
     with contextlib.suppress(EvaldockError):
         return _labels_in_engine(pin.reference)
     return _labels_in_registries(pin, registry)
+
+
+def _labels_in_store(name: str, image_id: str) -> Labels:
+    try:
+        return labels_of_config(blob_path(image_store(), image_id).read_bytes())
+    except FileNotFoundError as error:
+        raise PinError(
+            f'the image store does not hold the image "{name}" that images.lock pins',
+            where=f"{image_store()}: {image_id}",
+            next_step=f"evaldock build {name}",
+        ) from error
 
 
 def _labels_in_engine(reference: str) -> Labels:
