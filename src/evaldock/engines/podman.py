@@ -80,7 +80,7 @@ class PodmanContainer:
 
     def save_log(self, path: Path) -> None:
         """Write the container's whole output to a file."""
-        with path.open("wb") as file, contextlib.suppress(PodmanError):
+        with contextlib.suppress(PodmanError, OSError), path.open("wb") as file:
             self._podman.write(["logs", self._identity], file)
 
     def _start(self) -> None:
