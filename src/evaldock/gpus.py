@@ -94,6 +94,8 @@ def _refuse_too_many(whole: Gpus, server: Gpus, harness: Gpus, parts: dict[str, 
             "give each its own, by count or by device ids",
         )
     available = number_of(whole)
+    if available == 0 and "all" in (server, harness):
+        raise _refusal("all GPUs are given to a part, and the run has none", parts, f"raise {_WHOLE}")
     wanted = [number_of(part) for part in (server, harness)]
     if available is not None and None not in wanted and sum(number or 0 for number in wanted) > available:
         raise _refusal(

@@ -1,4 +1,7 @@
-"""What must hold before an engine is asked for anything: a refusal comes within seconds."""
+"""What must hold before an engine is asked for anything: a refusal comes within seconds.
+
+But for an endpoint that accepts and says nothing: a large model may take the minute that the probe gives it.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -60,6 +60,8 @@ def test_without_a_server_a_harness_gets_what_it_is_given(
         (2, 2, 1, "more GPUs than the run has (2)"),
         (2, None, 3, "more GPUs than the run has (2)"),
         ("none", 1, None, "more GPUs than the run has (0)"),
+        ("none", "all", None, "the run has none"),
+        ("none", None, "all", "the run has none"),
         ("all", [0, 1], [1], "the same GPUs"),
         ("all", "all", 1, "the same GPUs"),
         (None, "all", "all", "the same GPUs"),
