@@ -19,6 +19,7 @@ from evaldock_entrypoints.contract.errors import (
 )
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def run_command(
@@ -43,14 +44,24 @@ def run_command(
     except Exception as error:
         if handled is not None and isinstance(error, handled):
             raise
-        full = isinstance(error, OSError) and error.errno in _FULL
-        end(_disk_full(error, words, program) if full else internal_error(error), program, debug=debug)
+        end(_of_the_machine(error, words, program) or internal_error(error), program, debug=debug)
 
 
-def _disk_full(error: Exception, arguments: Sequence[str], program: str) -> EvaldockError:
+def _of_the_machine(error: Exception, arguments: Sequence[str], program: str) -> EvaldockError | None:
+    """Return what to say of an error that no command foresaw and that is the machine's; None for our own."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NOT_ALLOWED and error.filename:
+        return ExecutionError(
+            f"this user may not write or read there: {error.strerror}",
+            where=str(error.filename),
+            next_step="change owner or mode, or name another place (XDG_CACHE_HOME, XDG_DATA_HOME, TMPDIR)",
+        )
+    if error.errno not in _FULL:
+        return None
     return ExecutionError(
         "there is no room left where this command writes",
-        where=getattr(error, "filename", None) or began(arguments, program),
+        where=str(error.filename or began(arguments, program)),
         next_step="make room there (df -h), then type it again",
     )
 

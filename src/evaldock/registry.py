@@ -13,6 +13,7 @@ from evaldock_entrypoints.contract.framework import EndpointType, Framework, Tas
 from evaldock_entrypoints.contract.layers import merge
 from evaldock_entrypoints.contract.reader import load_yaml
 from evaldock_entrypoints.contract.validation import as_usage_error, nearest
+from evaldock_entrypoints.contract.wording import reason
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$")]
@@ -195,17 +196,10 @@ def load_registry(path: Path | None = None, site: Path | None = None) -> Registr
         return registry.over(settings)
     except ValueError as error:
         raise PinError(
-            f"the site's settings do not fit the catalogue: {_reason(error)}",
+            f"the site's settings do not fit the catalogue: {reason(error)}",
             where=str(site),
             next_step="mend or remove that name; a catalogue's own names stand in it",
         ) from error
-
-
-def _reason(error: ValueError) -> str:
-    """Return what is wrong in one sentence, also where pydantic found it."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaldock_entrypoints.contract.errors import HarnessError
+from evaldock_entrypoints.contract.wording import reason
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding"]
 Capability = Literal["logprobs", "tools", "judge", "tokenizer", "code_execution"]
@@ -104,7 +105,7 @@ def load_framework(folder: Path) -> Framework:
         return Framework.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise HarnessError(
-            f"the harness definition cannot be read: {error}",
+            f"the harness definition cannot be read: {reason(error)}",
             where=str(path),
             next_step="mend framework.yml; docs/adding-a-harness.md lists its keys",
         ) from error

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
+from evaldock_entrypoints.contract.wording import reason
 
 HARNESS_LABEL = "io.evaldock.harness"
 BACKEND_LABEL = "io.evaldock.backend"
@@ -69,7 +70,7 @@ def load_backend(folder: Path) -> Backend:
         return Backend.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise UsageError(
-            f"the backend definition cannot be read: {error}",
+            f"the backend definition cannot be read: {reason(error)}",
             where=str(path),
             next_step="mend it; `evaldock schema backend` prints its form",
         ) from error

@@ -23,6 +23,7 @@ from evaldock.supply.refusals import refusal
 from evaldock.supply.skopeo import run_skopeo
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, PinError, UsageError
+from evaldock_entrypoints.contract.wording import reason
 
 Labels = Mapping[str, str]
 
@@ -47,7 +48,7 @@ def tasks_of_image(reference: str) -> list[TaskRow]:
         label = HarnessLabel.model_validate_json(labels[HARNESS_LABEL])
     except ValidationError as error:
         raise PinError(
-            f"the image's list of tasks cannot be read: {error}",
+            f"the image's list of tasks cannot be read: {reason(error)}",
             where=reference,
             next_step="it was built by another evaldock: ask who built it for a newer one",
         ) from error

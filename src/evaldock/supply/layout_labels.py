@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evaldock.pins import local_platform
 from evaldock.supply.layout import blob_path
 from evaldock_entrypoints.contract.errors import PinError, UsageError
+from evaldock_entrypoints.contract.wording import reason
 
 _MAX_BYTES = 4 * 1024**2  # what registries allow a manifest
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -139,4 +140,6 @@ def _parsed(model: type[_Model], content: bytes | str) -> _Model:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise PinError(f"an image's description is malformed: {error}", next_step=_COPY_AGAIN) from error
+        raise PinError(
+            f"an image's description is malformed: {reason(error)}", next_step=_COPY_AGAIN
+        ) from error

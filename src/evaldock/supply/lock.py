@@ -11,6 +11,7 @@ from evaldock.schema import schema_file
 from evaldock.supply.paths import data_home
 from evaldock_entrypoints.contract.errors import PinError
 from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.contract.wording import reason
 
 ImageKind = Literal["base", "entrypoints", "harness", "backend"]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -109,7 +110,7 @@ def write_lock(lock: ImagesLock, path: Path | None = None) -> None:
 
 def _unreadable(path: Path, error: Exception) -> PinError:
     return PinError(
-        f"the lock of locally built images cannot be read: {error}",
+        f"the lock of locally built images cannot be read: {reason(error)}",
         where=str(path),
         next_step="delete the file and run `evaldock build` again; unchanged layers come from the cache",
     )

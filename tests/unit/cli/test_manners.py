@@ -1,5 +1,6 @@
 """Streams, colours, completion, signals and --json of the command line."""
 
+import errno
 import json
 import os
 import pty
@@ -17,6 +18,7 @@ from tests.kit.cli import evaldock
 
 from evaldock.cli.main import COMMANDS
 from evaldock.cli.main import evaldock as root
+from evaldock_entrypoints.command_line import run_command
 from evaldock_entrypoints.contract.errors import ExitCode
 
 PROGRAM = (sys.executable, "-c", "from evaldock.cli.main import main; main()")
@@ -112,6 +114,19 @@ def test_a_full_disk_under_standard_output_is_no_bug_of_ours() -> None:
     assert ended.returncode == ExitCode.EXECUTION
     assert ended.stderr.startswith("evaldock: error: there is no room left")
     assert "internal" not in ended.stderr
+
+
+def test_a_place_that_may_not_be_written_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/cache/evaldock")
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(refused, [], "evaldock")
+    assert ended.value.code == ExitCode.EXECUTION
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "  /cache/evaldock"
+    assert lines[2].startswith("  next: ")
 
 
 def test_an_error_without_a_place_names_the_command(tmp_path: Path, env: dict[str, str]) -> None:
