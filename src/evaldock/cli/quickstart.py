@@ -9,6 +9,7 @@ import click
 from evaldock.cli.documents import Given, read_given
 from evaldock.cli.run import carry_out
 from evaldock.compiler.images import needed_images
+from evaldock.engines.select import auto_is_podman
 from evaldock.session import make_plan, new_run_id
 from evaldock.supply.build import build_images
 from evaldock.supply.dockerd import own_daemon
@@ -55,6 +56,8 @@ def quickstart(output_dir: Path, keep_engine: bool, engine: str | None, override
         case "host":
             return _run(_given(model, output_dir, engine, [*overrides, *_safe_tasks(given)]))
         case "podman":
+            return _build_and_run(given)
+        case "auto" if not keep_engine and auto_is_podman():
             return _build_and_run(given)
         case _:
             return _run_in_docker(given, keep_engine=keep_engine)

@@ -70,12 +70,16 @@ def _podman(plan: Plan, report: Report) -> Iterator[Engine]:
 
 
 def _auto(plan: Plan, report: Report) -> AbstractContextManager[Engine]:
-    """Docker where one answers, else podman where it works, else a dockerd of our own."""
+    if not auto_is_podman():
+        return _docker(plan, report)
+    report("using the podman of this machine")
+    return _podman(plan, report)
+
+
+def auto_is_podman() -> bool:
+    """Tell whether `auto` is podman here: where no Docker answers and podman works; else it is Docker."""
     answering = find_engine()
-    wanted = _podman_works() if answering is None else is_local_podman(answering)
-    if wanted:
-        report("using the podman of this machine")
-    return _podman(plan, report) if wanted else _docker(plan, report)
+    return _podman_works() if answering is None else is_local_podman(answering)
 
 
 def _podman_works() -> bool:
