@@ -1,5 +1,6 @@
 """One `evaldock run`: document → plan → engine → results."""
 
+import contextlib
 import datetime
 import os
 import secrets
@@ -14,7 +15,7 @@ from evaldock.compiler.images import Resolving, pins_for
 from evaldock.document import Written
 from evaldock.engines.engine import Engine
 from evaldock.engines.select import engine_for
-from evaldock.executors.folders import prepare_folders
+from evaldock.executors.folders import new_folders
 from evaldock.executors.local import Events, LocalExecutor
 from evaldock.executors.outcome import TaskEnd
 from evaldock.pins import local_platform
@@ -69,9 +70,10 @@ def execute(
 
     environ: where keys are read from, None for this process's environment. merged: whence the plan's values.
     """
-    prepare_folders(plan, merged)
-    events.step(f"run {plan.run_id}, results in {plan.run_dir}")
-    with engine_for(plan, events.step) as engine:
+    with contextlib.ExitStack() as stack:
+        with new_folders(plan, merged):  # which do not stay where no engine takes the plan
+            engine = stack.enter_context(engine_for(plan, events.step))
+        events.step(f"run {plan.run_id}, results in {plan.run_dir}")
         executor = LocalExecutor(
             plan=plan, engine=engine, events=events, environ=os.environ if environ is None else environ
         )

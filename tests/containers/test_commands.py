@@ -42,7 +42,14 @@ def typed(client: docker.DockerClient, image: LockedImage, *argv: str) -> Said:
 def test_every_spelling_runs_the_same_task(
     client: docker.DockerClient, images: dict[str, LockedImage], command: tuple[str, ...]
 ) -> None:
-    flags = ("--eval_type", "gsm8k_cot", *ENDPOINT, "--output_dir", "/results", "--dry_run")
+    flags = (
+        "--eval_type",
+        "lm-evaluation-harness.gsm8k_cot",
+        *ENDPOINT,
+        "--output_dir",
+        "/results",
+        "--dry_run",
+    )
     said = typed(client, images["lm-eval"], *command, *flags)
     assert said.code == 0, said.err
     plan = json.loads(said.out)

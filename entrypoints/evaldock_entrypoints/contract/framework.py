@@ -25,6 +25,7 @@ class About(_Declared):
     description: str
     source: str
     license: str
+    aliases: list[str] = Field(default_factory=list)  # names that others call it by, before `.task`
 
 
 class Extra(_Declared):
@@ -94,8 +95,10 @@ class Framework(_Declared):
 
     def task(self, name: str) -> Task | None:
         """Return the task of this bare or harness-qualified name, if the harness has it."""
-        bare = name.removeprefix(f"{self.name}.")
-        return next((task for task in self.tasks if task.name == bare), None)
+        harness, dot, bare = name.partition(".")
+        if dot and harness.lower() in (self.name, *self.framework.aliases):
+            name = bare
+        return next((task for task in self.tasks if task.name == name), None)
 
 
 def load_framework(folder: Path) -> Framework:

@@ -36,7 +36,8 @@ class Merged:
 
     def place(self, path: KeyPath) -> str:
         """Return `file:line  dotted.key`, for the second line of an error."""
-        return "  ".join(part for part in (self.origin(path), dotted(path)) if part)
+        origin, key = self.origin(path), dotted(path)
+        return origin if origin and origin.endswith(f" {key}") else "  ".join(filter(None, (origin, key)))
 
 
 NOWHERE = Merged(tree={}, origins={})

@@ -199,8 +199,9 @@ def _finding(model: type[BaseModel], merged: Merged, detail: ErrorDetails) -> Us
             )
         case kind:
             message = detail["msg"][0].lower() + detail["msg"][1:]
+            form = str(detail.get("ctx", {}).get("pattern", ""))
             step = next((text for start, text in _STEPS.items() if kind.startswith(start)), _REMOVE)
-            return UsageError(f"{key}: {message}, not {given!r}"[:500], where=where, next_step=step)
+            return UsageError(f"{key}: {message}, not {given!r}"[:500], where=where, next_step=step + form)
 
 
 _REMOVE = "change it, or remove the key for its default"
@@ -208,7 +209,7 @@ _STEPS = {
     "int_": "give a whole number",
     "float_": "give a number",
     "bool_": "give true or false",
-    "string_pattern": "docs/reference shows its form",
+    "string_pattern": "its form is ",
 }
 
 

@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from evaldock.plan import Plan
@@ -11,6 +13,23 @@ from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import Merged
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def new_folders(plan: Plan, merged: Merged) -> Iterator[None]:
+    """Make the run's folders; those that were not there before go again where the block raises.
+
+    Raises UsageError where the folder cannot be written, ExecutionError where the disk is full.
+    """
+    root = Path(plan.run_dir)
+    is_new = not root.exists()
+    try:
+        prepare_folders(plan, merged)
+        yield
+    except BaseException:
+        if is_new:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
 
 
 def prepare_folders(plan: Plan, merged: Merged) -> None:

@@ -46,10 +46,9 @@ def _harness(folder: Path, current: dict[str, Any]) -> dict[str, Any]:
         phase.pop("files", None)
         phase.pop("env", None)
     about = framework.framework
-    return {
-        **_image("harness", folder, about.version, about.description, current),
-        "definition": definition,
-    }
+    image = _image("harness", folder, about.version, about.description, current)
+    aliases = list(dict.fromkeys([*about.aliases, *image["aliases"]]))
+    return {**image, "aliases": aliases, "definition": definition}
 
 
 def _backend(folder: Path, current: dict[str, Any]) -> dict[str, Any]:

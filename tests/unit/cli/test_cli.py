@@ -6,6 +6,7 @@ import pytest
 from tests.kit.cli import Ended, evaldock
 
 from evaldock.cli.main import COMMANDS, UNBUILT
+from evaldock.supply.lock import ImagesLock, LockedImage, write_lock
 from evaldock_entrypoints.contract.errors import ExitCode
 
 
@@ -143,3 +144,25 @@ def test_tasks_are_listed_for_people_and_for_machines(run: Path) -> None:
 def test_runs_of_an_empty_folder_are_none_and_results_say_so(run: Path) -> None:
     assert evaldock("ls", "runs", cwd=run).out == ""
     assert_refused(evaldock("results", cwd=run), ExitCode.USAGE, "no run")
+
+
+def test_a_run_that_no_engine_takes_leaves_no_folder(run: Path) -> None:
+    document(
+        run,
+        "evaluation: {tasks: [gsm8k_cot]}\nexecution: {engine: docker}\n"
+        "deployment: {type: llamacpp, model_path: eval.yaml}\n",
+    )
+    pin = {"kind": "harness", "version": "1", "size_bytes": 1, "base_digest": None, "public_base": None}
+    hashes = dict.fromkeys(("digest", "image_id", "input_hash"), "sha256:" + "0" * 64)
+    write_lock(
+        ImagesLock(
+            images={
+                name: LockedImage.model_validate({"name": name, **pin, **hashes})
+                for name in ("lm-eval", "llamacpp")
+            }
+        ),
+        run / "data" / "evaldock" / "images.lock",
+    )
+    ended = evaldock("run", "eval.yaml", cwd=run, env={"DOCKER_HOST": f"unix://{run}/none.sock"})
+    assert_refused(ended, ExitCode.EXECUTION, "DOCKER_HOST")
+    assert list((run / "results").iterdir()) == []
