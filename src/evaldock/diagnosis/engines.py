@@ -46,10 +46,10 @@ def _choice(facts: Facts) -> Finding:
         return lack(
             what, f"none answers at DOCKER_HOST={named.address.url}", _TROUBLES[named.trouble][1], needed=True
         )
+    if facts.podman and not facts.podman.trouble:
+        return ok(what, "podman, for no Docker answers")
     if not (missing := own_engine.blockers()):
         return note(what, "none answers; evaldock starts its own dockerd for each command", _KEEP)
-    if facts.podman and not facts.podman.trouble:
-        return note(what, "none but podman", "evaldock run … -o execution.engine=podman")
     if elsewhere := next(iter(facts.engines), None):
         return lack(
             what, "none where evaldock looks", f"export DOCKER_HOST={elsewhere.address.url}", needed=True

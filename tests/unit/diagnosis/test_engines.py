@@ -216,3 +216,15 @@ def test_a_user_without_subordinate_ids_is_told_the_command(tmp_path: Path) -> N
 def test_shared_memory_is_measured(tmp_path: Path) -> None:
     assert limits.shared_memory().state in {"ok", "note"}
     assert limits.shared_memory(tmp_path / "nothing").state == "lack"
+
+
+def test_a_podman_that_works_is_what_a_run_takes_where_no_docker_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_program(tmp_path / "bin", "podman", PODMAN_INFO % ("v2", '["memory", "pids"]'))
+    only_programs(tmp_path / "bin", monkeypatch, "cat")
+
+    facts = Facts(output=tmp_path, podman=gather(tmp_path, offline=True).podman)
+
+    finding = named(engines.findings(facts), "container engine")
+    assert (finding.state, finding.found) == ("ok", "podman, for no Docker answers")
