@@ -39,6 +39,12 @@ class Limits:
     file_size_bytes: int | None = None
     shares_memory: bool = True  # whether the container has a /dev/shm
 
+    @property
+    def ulimits(self) -> dict[str, int]:
+        """The limits that the kernel holds each process to, by their names in setrlimit(2)."""
+        wanted = {"core": 0, "nofile": self.open_files, "fsize": self.file_size_bytes}
+        return {name: value for name, value in wanted.items() if value is not None}
+
 
 # One file may not fill /tmp, or one answer would deny the scores of the others.
 SCORING_LIMITS = Limits(

@@ -1,7 +1,9 @@
 """One engine, the real images and the real model, shared by every test that needs them."""
 
 import os
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,22 @@ def client(engine_host: str) -> Iterator[docker.DockerClient]:
 def model(engine_host: str) -> Path:  # noqa: ARG001 - after the engine, for its output to come first
     """The small real model."""
     return fetch_model("smollm2-135m-instruct")
+
+
+@pytest.fixture
+def host_port() -> Iterator[int]:
+    """A port on which this host listens on every address."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        threading.Thread(target=_accept, args=(server,), daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def _accept(server: socket.socket) -> None:
+    while True:
+        try:
+            server.accept()[0].close()
+        except OSError:
+            return
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,6 @@
 import json
 import os
 import socket
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,22 +33,6 @@ except OSError:
     found["dns"] = False
 print(json.dumps(found))
 """
-
-
-@pytest.fixture
-def host_port() -> Iterator[int]:
-    """A port on which this host listens on every address."""
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        threading.Thread(target=_accept, args=(server,), daemon=True).start()
-        yield server.getsockname()[1]
-
-
-def _accept(server: socket.socket) -> None:
-    while True:
-        try:
-            server.accept()[0].close()
-        except OSError:
-            return
 
 
 def unit(

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tests.containers.test_isolation import (
 from tests.kit.fake_nvidia import write_cdi
 from tests.kit.podman_host import podman_with
 from tests.kit.toy import Silent, toy_plan
+from tests.kit.toy_answers import toy_answers
 
 from evaldock.engines.docker import DockerEngine
 from evaldock.engines.ownership import OWNER_LABEL
@@ -73,12 +73,7 @@ def nothing_left_behind(podman: PodmanCommand) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
-    table = tmp_path_factory.mktemp("answers") / "toy.jsonl"
-    rows = [
-        {"id": str(n), "match": f"What is {n} + {n}?", "kind": "generate", "right": str(2 * n), "wrong": "no"}
-        for n in range(20)
-    ]
-    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = toy_answers(tmp_path_factory.mktemp("answers"))
     with running_endpoint(answers=[table], share=SHARE) as running:
         yield running
 
@@ -169,22 +164,6 @@ def test_code_of_a_model_is_contained_while_it_is_scored(
     with PodmanEngine(podman, "contained") as engine:
         code, output = run(engine, what)
     assert code != 0, output
-
-
-@pytest.fixture
-def host_port() -> Iterator[int]:
-    """A port on which this host listens on every address."""
-    with socket.create_server(("0.0.0.0", 0)) as server:
-        threading.Thread(target=_accept, args=(server,), daemon=True).start()
-        yield server.getsockname()[1]
-
-
-def _accept(server: socket.socket) -> None:
-    while True:
-        try:
-            server.accept()[0].close()
-        except OSError:
-            return
 
 
 def _own_address() -> str:

@@ -1,6 +1,5 @@
 """Faults F4, F5 and F39, a hanging harness, and killed or interrupted runs: injected into real containers."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import docker
 import pytest
 import yaml
 from tests.kit.toy import Silent, start_in_background, toy_plan
+from tests.kit.toy_answers import toy_answers
 
 from evaldock.engines.docker import DockerEngine
 from evaldock.executors.outcome import TaskEnd, read_results
@@ -27,12 +27,7 @@ SHARE = 0.75
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
-    table = tmp_path_factory.mktemp("answers") / "toy.jsonl"
-    rows = [
-        {"id": str(n), "match": f"What is {n} + {n}?", "kind": "generate", "right": str(2 * n), "wrong": "no"}
-        for n in range(20)
-    ]
-    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = toy_answers(tmp_path_factory.mktemp("answers"))
     with running_endpoint(answers=[table], share=SHARE) as running:
         yield running
 

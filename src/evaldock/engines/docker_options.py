@@ -35,7 +35,7 @@ def hardening(limits: Limits) -> dict[str, Any]:
         "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={limits.tmp_size},mode=1777"},
         "pids_limit": limits.pids,
         "ulimits": [
-            docker.types.Ulimit(name=name, soft=value, hard=value) for name, value in _ulimits(limits)
+            docker.types.Ulimit(name=name, soft=value, hard=value) for name, value in limits.ulimits.items()
         ],
         "log_config": docker.types.LogConfig(type="json-file", config={"max-size": "64m", "max-file": "1"}),
     }
@@ -46,11 +46,6 @@ def hardening(limits: Limits) -> dict[str, Any]:
     if limits.cpus:
         options["nano_cpus"] = int(limits.cpus * 1e9)
     return options
-
-
-def _ulimits(limits: Limits) -> list[tuple[str, int]]:
-    wanted = {"core": 0, "nofile": limits.open_files, "fsize": limits.file_size_bytes}
-    return [(name, value) for name, value in wanted.items() if value is not None]
 
 
 def network_mode(network: UnitNetwork) -> dict[str, Any]:

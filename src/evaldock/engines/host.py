@@ -23,7 +23,7 @@ from evaldock.engines.host_leftovers import Workplace, kill_all_of, open_workpla
 from evaldock.engines.host_paths import LOOPBACK, Places
 from evaldock.gpus import number_of
 from evaldock.pins import ImagePin
-from evaldock.plan import EngineName, Limits, Plan, Unit
+from evaldock.plan import EngineName, Plan, Unit
 from evaldock.supply.environments import ORIGIN, Environment
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
@@ -205,7 +205,7 @@ class HostEngine:
             argv=tuple(_command(environment, places.argv(unit.argv), unit)),
             environment=variables,
             folder=folder,
-            limits=_rlimits(unit.limits),
+            limits=unit.limits.ulimits,  # not RLIMIT_AS: it would count what engines only reserve
             gpus=seen_gpus(unit, variables.get(VISIBLE), host_gpus()) if number_of(unit.gpus) != 0 else (),
         )
         return HostProcess(unit, order)
@@ -269,12 +269,6 @@ def _command(environment: Environment, argv: list[str], unit: Unit) -> Iterator[
     yield from arguments
     if unit.role == "server" and "--host" not in arguments:
         yield from ("--host", LOOPBACK)
-
-
-def _rlimits(limits: Limits) -> dict[str, int]:
-    """Return the limits that a process has by itself; RLIMIT_AS would count what engines only reserve."""
-    wanted = {"core": 0, "nofile": limits.open_files, "fsize": limits.file_size_bytes}
-    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _oom_kills() -> int:

@@ -68,7 +68,7 @@ def _hardening(limits: Limits) -> Iterator[str]:
     yield from ("--read-only", "--read-only-tmpfs=false")
     yield f"--tmpfs=/tmp:rw,nosuid,nodev,noexec,size={limits.tmp_size},mode=1777"
     yield f"--pids-limit={limits.pids}"
-    yield from (f"--ulimit={name}={value}:{value}" for name, value in _ulimits(limits))
+    yield from (f"--ulimit={name}={value}:{value}" for name, value in _ulimits(limits).items())
     yield from ("--log-driver=k8s-file", f"--log-opt=max-size={_LOG_SIZE}")
     yield "--http-proxy=false"  # a proxy's address may hold a login
     if limits.memory:
@@ -79,17 +79,13 @@ def _hardening(limits: Limits) -> Iterator[str]:
         yield f"--cpus={limits.cpus:g}"
 
 
-def _ulimits(limits: Limits) -> Iterator[tuple[str, int]]:
-    """Yield every limit that podman would set by itself, and ours.
+def _ulimits(limits: Limits) -> dict[str, int]:
+    """Return every limit that podman would set by itself, and ours.
 
     Its defaults raise nofile to a million, which fails without CAP_SYS_RESOURCE ("error setting rlimit").
     """
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield "core", 0
-    yield "nofile", limits.open_files or open_files
-    yield "nproc", _processes()
-    if limits.file_size_bytes is not None:
-        yield "fsize", limits.file_size_bytes
+    return {"nofile": open_files, "nproc": _processes(), **limits.ulimits}
 
 
 def _processes() -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.kit.schemas import conforms
+from tests.kit.toy_answers import toy_answers
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock.untrusted_files import iterate_zst_lines
@@ -24,12 +25,7 @@ CODE = "from evaldock_entrypoints.run_eval.cli import main; main()"
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
-    table = tmp_path_factory.mktemp("answers") / "toy.jsonl"
-    rows = [
-        {"id": str(n), "match": f"What is {n} + {n}?", "kind": "generate", "right": str(2 * n), "wrong": "no"}
-        for n in range(20)
-    ]
-    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    table = toy_answers(tmp_path_factory.mktemp("answers"))
     with running_endpoint(answers=[table], share=0.75) as running:
         yield running
 
