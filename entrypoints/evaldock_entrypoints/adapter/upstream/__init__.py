@@ -1,0 +1,1 @@
+"""How an endpoint is asked: pool, timeouts, retries, limits, replicas."""

@@ -1,0 +1,1 @@
+"""The store of exchanges: what was asked and answered, on disk, checksummed, append-only."""
