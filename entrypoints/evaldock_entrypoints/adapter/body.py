@@ -11,11 +11,11 @@ from evaldock_entrypoints.adapter.splice import spliced
 class Body:
     """Bytes on their way through the chain. `tree` is for reading, `edit()` for changing."""
 
-    __slots__ = ("__dict__", "_edited", "_raw")
+    __slots__ = ("__dict__", "_edited", "raw")
 
     def __init__(self, raw: bytes, tree: dict[str, Any] | None = None) -> None:
         """tree: what the bytes say, where that was parsed already."""
-        self._raw = raw
+        self.raw = raw  # as it came
         self._edited: dict[str, Any] | None = None
         if tree is not None:
             self.__dict__["_parsed"] = tree
@@ -23,7 +23,7 @@ class Body:
     @cached_property
     def _parsed(self) -> dict[str, Any] | None:
         try:
-            tree = orjson.loads(self._raw)
+            tree = orjson.loads(self.raw)
         except orjson.JSONDecodeError:
             return None
         return tree if isinstance(tree, dict) else None
@@ -38,12 +38,12 @@ class Body:
         if self._edited is None:
             if self._parsed is None:
                 raise ValueError("the body is no JSON object")
-            self._edited = orjson.loads(self._raw)
+            self._edited = orjson.loads(self.raw)
         assert self._edited is not None
         return self._edited
 
     def encoded(self) -> bytes:
         """Return the bytes: the very ones that came, but for the fields that somebody changed."""
         if self._edited is None or self._parsed is None:
-            return self._raw
-        return spliced(self._raw, self._parsed, self._edited)
+            return self.raw
+        return spliced(self.raw, self._parsed, self._edited)

@@ -36,6 +36,7 @@ class Interceptor(Generic[ConfigT]):
     """
 
     Config: ClassVar[type[Strict]] = NoConfig
+    observes_only: ClassVar[bool] = False  # True: on_response leaves answers as they are, so streams may pass
 
     def __init__(self, config: ConfigT, context: Context) -> None:
         self.config = config

@@ -57,6 +57,30 @@ def refuse_key_as_name(name: str, where: str) -> None:
     )
 
 
+def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the value of the variable that api_key_name names.
+
+    Raises UsageError if it is unset, or holds what no header can carry: the libraries below would show it.
+    """
+    if not name:
+        return None
+    refuse_key_as_name(name, "api_key_name")
+    value = environ.get(name)
+    if not value:
+        raise UsageError(
+            f"the variable {name} is not set, and api_key_name names it",
+            where=f"api_key_name: {name}",
+            next_step=f"export {name}=… (into a container of your own: docker run -e {name})",
+        )
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise UsageError(
+            f"the variable {name} holds what no header can carry: a line end, or a space at its end",
+            where=f"api_key_name: {name}",
+            next_step=f"set it again without: export {name}=\"$(tr -d '[:space:]' < FILE)\"",
+        )
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class GivenKeys:
     """Overrides without their keys: `layer` names variables, `values` are what those are to hold."""

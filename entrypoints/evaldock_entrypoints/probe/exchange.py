@@ -10,8 +10,7 @@ import requests
 from requests.auth import AuthBase
 
 from evaldock_entrypoints.contract.endpoint import Endpoint
-from evaldock_entrypoints.contract.errors import EndpointError, UsageError
-from evaldock_entrypoints.contract.secrets import refuse_key_as_name
+from evaldock_entrypoints.contract.errors import EndpointError
 from evaldock_entrypoints.probe.bounded import within
 from evaldock_entrypoints.probe.failures import no_answer, time_up
 from evaldock_entrypoints.probe.refusals import Refused, refusal
@@ -166,27 +165,3 @@ def _words(body: bytes) -> str:
     while isinstance(tree, dict):
         tree = next((tree[key] for key in ("error", "message", "detail") if tree.get(key)), text)
     return tree if isinstance(tree, str) else text
-
-
-def key_value(name: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the value of the variable that api_key_name names.
-
-    Raises UsageError if it is unset, or holds what no header can carry: the libraries below would show it.
-    """
-    if not name:
-        return None
-    refuse_key_as_name(name, "api_key_name")
-    value = environ.get(name)
-    if not value:
-        raise UsageError(
-            f"the variable {name} is not set, and api_key_name names it",
-            where=f"api_key_name: {name}",
-            next_step=f"export {name}=… (into a container of your own: docker run -e {name})",
-        )
-    if not (value.isascii() and value.isprintable() and value == value.strip()):
-        raise UsageError(
-            f"the variable {name} holds what no header can carry: a line end, or a space at its end",
-            where=f"api_key_name: {name}",
-            next_step=f"set it again without: export {name}=\"$(tr -d '[:space:]' < FILE)\"",
-        )
-    return value

@@ -1,0 +1,71 @@
+"""The command line `adapter`: the proxy of a run, in a process of its own."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import uvloop
+from pydantic import ValidationError
+
+from evaldock_entrypoints.adapter.server import running
+from evaldock_entrypoints.command_line import run_command
+from evaldock_entrypoints.contract.adapter import AdapterSettings
+from evaldock_entrypoints.contract.errors import UsageError
+from evaldock_entrypoints.contract.wording import reason
+
+PROGRAM = "adapter"
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--settings", "path", type=click.Path(path_type=Path), required=True, help="Its settings, JSON."
+)
+def adapter(path: Path) -> None:
+    """Stand between harnesses and endpoints until SIGTERM.
+
+    Keys are taken from the environment, from the variables that the settings name.
+    """
+    _hide_environment()
+    settings = _read(path)
+    uvloop.run(_serve(settings))
+
+
+def _read(path: Path) -> AdapterSettings:
+    try:
+        return AdapterSettings.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(
+            f"the adapter's settings cannot be read: {reason(error)}",
+            where=str(path),
+            next_step="evaldock writes them; docs/architecture.md says what they hold",
+        ) from error
+
+
+async def _serve(settings: AdapterSettings) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with running(settings, os.environ) as status:
+        click.echo(json.dumps(status))
+        await told.wait()
+
+
+def _hide_environment() -> None:
+    """Keep this process's environment, which holds keys, from other processes of the same user (man 2 prctl)."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    run_command(adapter, list(sys.argv[1:] if argv is None else argv), PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A harness's connection, as far as one request of it goes."""
+
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+MAX_BODY_BYTES = 64 * 1024**2
+EVENT_STREAM = "text/event-stream"
+_DROPPED = frozenset(
+    {
+        *(
+            b"connection",
+            b"keep-alive",
+            b"proxy-connection",
+            b"te",
+            b"trailer",
+            b"transfer-encoding",
+            b"upgrade",
+        ),
+        *(b"host", b"content-length", b"accept-encoding", b"expect"),
+        *(
+            b"authorization",
+            b"api-key",
+            b"x-api-key",
+            b"proxy-authorization",
+            b"cookie",
+        ),  # the adapter has the key
+    }
+)
+
+Scope = dict[str, Any]
+
+
+class TooLargeError(Exception):
+    """The request's body is longer than the adapter takes."""
+
+
+class Client:
+    """One request's connection: read the body, send an answer, know whether it arrived."""
+
+    __slots__ = ("_begun", "_receive", "_scope", "_send", "_transport", "is_crowded")
+
+    def __init__(self, scope: Scope, receive: Any, send: Any, *, is_crowded: bool = False) -> None:
+        """is_crowded: the connection is closed after the answer, to make room for another."""
+        self._scope, self._receive, self._send = scope, receive, send
+        self._transport = scope["extensions"]["evaldock.transport"]
+        self._begun = False
+        self.is_crowded = is_crowded
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that go on to the endpoint, with lower-case names."""
+        found: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
+        return {name.decode(): value.decode("latin-1") for name, value in found if name not in _DROPPED}
+
+    async def body(self) -> bytes:
+        """Return the whole body; raises TooLargeError, ConnectionResetError where the client hung up."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not message["more_body"]:
+            whole: bytes = message["body"]
+            return whole
+        parts = bytearray()
+        while message["type"] == "http.request":
+            parts += message["body"]
+            if len(parts) > MAX_BODY_BYTES:
+                raise TooLargeError
+            if not message["more_body"]:
+                return bytes(parts)
+            message = await self._receive()
+        raise ConnectionResetError
+
+    async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+        """Send a whole answer; return whether the client was still there to take it."""
+        lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        lines.append((b"content-length", str(len(body)).encode()))
+        is_there = (
+            not self._transport.is_closing()
+        )  # asked before: we may close it ourselves after the answer
+        await self._start(status, lines)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        return is_there
+
+    async def send_error(self, status: int, message: str, code: str, kind: str = "evaldock_error") -> bool:
+        """Send an error as OpenAI spells them, which clients are told not to ask again."""
+        body = orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+        headers = {"content-type": "application/json", "x-should-retry": "false"}
+        return await self.send(status, headers, body)
+
+    async def part(self, status: int, headers: Mapping[str, str], chunk: bytes) -> None:
+        """Send a part of a streamed answer, before the first one its head."""
+        if not self._begun:
+            await self._start(
+                status, [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+            )
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> bool:
+        """End a streamed answer; return whether the client was still there to take it."""
+        is_there = not self._transport.is_closing()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        return is_there
+
+    async def cut(self, message: str) -> None:
+        """Break a streamed answer off: an error event, then no proper end."""
+        event = orjson.dumps({"error": {"message": message, "type": "evaldock_error", "code": "cut"}})
+        await self._send(
+            {"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True}
+        )
+        self._transport.close()
+
+    def is_gone(self) -> bool:
+        """Tell whether the client has hung up, also where the loop has not noticed yet."""
+        if self._transport.is_closing():
+            return True
+        number = self._transport.get_extra_info("socket").fileno()
+        with suppress(BlockingIOError), socket.socket(fileno=socket.dup(number)) as peer:
+            return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        return False
+
+    async def _start(self, status: int, lines: list[tuple[bytes, bytes]]) -> None:
+        self._begun = True
+        if self.is_crowded:
+            lines.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})

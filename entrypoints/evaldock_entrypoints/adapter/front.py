@@ -1,0 +1,278 @@
+"""One model as one task reaches it: through the chain, to the store, else to the endpoint."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
+
+from evaldock_entrypoints.adapter import sse
+from evaldock_entrypoints.adapter.body import Body
+from evaldock_entrypoints.adapter.call import Answer, Call, Kind
+from evaldock_entrypoints.adapter.chain import Chain, InterceptorError
+from evaldock_entrypoints.adapter.client import EVENT_STREAM, Client
+from evaldock_entrypoints.adapter.lane import Lane
+from evaldock_entrypoints.adapter.signals import facts_of
+from evaldock_entrypoints.adapter.upstream import Terms, Upstream
+from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
+from evaldock_entrypoints.contract.errors import EndpointError
+from evaldock_entrypoints.exchanges.facts import Facts
+from evaldock_entrypoints.exchanges.key import digest_of
+from evaldock_entrypoints.exchanges.record import Delivery, Exchange
+
+_JSON = {"content-type": "application/json"}
+_STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
+_EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
+    "chat": "choices",
+    "completions": "choices",
+    "embeddings": "embeddings",
+    "other": "anything",
+}
+Source = Literal["asked", "stored", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Obtained:
+    """An exchange and where it came from. tree: the answer as one JSON object where it was parsed already."""
+
+    exchange: Exchange
+    source: Source
+    headers: Mapping[str, str]
+    tree: dict[str, Any] | None = None
+    sunk: bool = False  # its parts have gone to the harness already
+
+
+@dataclass(kw_only=True)
+class Front:
+    """The adapter before one model, for one task."""
+
+    lane: Lane
+    role: str | None
+    chain: Chain
+    upstream: Upstream
+    terms: Terms
+    key_name: str | None
+    reuses: bool  # answers of earlier sessions
+    asks_streamed: bool  # though the harness wants it whole
+    passes_streams: bool  # part by part, as they come
+    replays: bool  # asks nobody
+    _pending: dict[tuple[bytes, int], "asyncio.Future[Obtained]"] = field(default_factory=dict)
+
+    async def respond(self, call: Call, client: Client) -> None:
+        """Answer a request of the harness, whatever happens."""
+        counts = self.lane.counts
+        counts.requests += 1
+        counts.in_flight += 1
+        try:
+            await self._respond(call, client)
+        except InterceptorError as error:
+            self._note_failure(call, "chain", str(error))
+            await client.send_error(500, str(error), "interceptor_failed")
+        except Exception as error:
+            self._note_failure(call, "internal", f"{type(error).__name__}: {error}")
+            raise  # a fault of ours: the server logs it and answers 500
+        finally:
+            counts.in_flight -= 1
+
+    async def _respond(self, call: Call, client: Client) -> None:
+        if self.lane.stopped is not None:
+            await client.send_error(503, self.lane.stopped.message, "task_stopped")
+            return
+        early = await self.chain.request(call)
+        if early is not None:
+            self._note_failure(call, "limit", f"answered by an interceptor with status {early.status}")
+            await client.send(early.status, early.headers, early.body.encoded())
+            return
+        body = self._outgoing(call)
+        digest = digest_of(self._route(call), body, call.body.tree)
+        ordinal = self.lane.ordinals.claim(digest, client)
+        is_delivered = False
+        try:
+            obtained = await self._obtain(call, body, digest, ordinal, client)
+            is_delivered = await self._hand_over(call, obtained, client)
+        finally:
+            self._settle(digest, ordinal, is_delivered=is_delivered)
+        if is_delivered:
+            self._note_delivery(call, obtained)
+
+    def _outgoing(self, call: Call) -> bytes:
+        if self.asks_streamed and not call.wants_stream and call.kind in ("chat", "completions"):
+            tree = call.body.edit()
+            tree["stream"] = True
+            tree.setdefault("stream_options", {"include_usage": True})
+        return call.body.encoded()
+
+    def _route(self, call: Call) -> str:
+        return call.route if self.role is None else f"/aux/{self.role}{call.route}"
+
+    async def _obtain(self, call: Call, body: bytes, digest: bytes, ordinal: int, client: Client) -> Obtained:
+        """Return the stored answer, that of a request under way for the same ordinal, or a fresh one."""
+        found = self.lane.store.find(digest, ordinal)
+        if found is not None and (self.reuses or found.exchange.facts.started_at >= self.lane.opened_at):
+            headers = {"content-type": found.exchange.content_type}
+            return Obtained(exchange=found.exchange, source=found.source, headers=headers)
+        if (pending := self._pending.get((digest, ordinal))) is not None:
+            return replace(await asyncio.shield(pending), sunk=False)
+        self._pending[digest, ordinal] = future = asyncio.get_running_loop().create_future()
+        try:
+            obtained = await self._asked(call, body, digest, ordinal, client)
+            future.set_result(obtained)
+            return obtained
+        finally:
+            del self._pending[digest, ordinal]
+            future.cancel()  # of no effect on one that has its result
+
+    async def _asked(self, call: Call, body: bytes, digest: bytes, ordinal: int, client: Client) -> Obtained:
+        sink = client.part if call.wants_stream and self.passes_streams else None
+        asking = Asking(
+            method="POST",
+            path=call.route,
+            body=body,
+            headers=call.headers,
+            expects=_EXPECTED[call.kind],
+            digest=digest,
+        )
+        reply = _missing(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
+        exchange = Exchange(
+            digest=digest,
+            ordinal=ordinal,
+            route=self._route(call),
+            status=reply.status,
+            content_type=reply.headers.get("content-type", ""),
+            request=body,
+            response=reply.body,
+            is_stream=reply.is_stream,
+            facts=facts_of(call, reply),
+        )
+        self._keep(exchange, reply)
+        return Obtained(
+            exchange=exchange, source="asked", headers=reply.headers, tree=reply.tree, sunk=reply.sunk
+        )
+
+    def _keep(self, exchange: Exchange, reply: Reply) -> None:
+        counts = self.lane.counts
+        counts.retried += reply.attempts > 1
+        if reply.kind is None:
+            self.lane.store.add(exchange)
+            return
+        counts.failed += 1
+        self.lane.store.fail(exchange)
+        if reply.status == 401:
+            self.lane.stop_all(_refused(self.upstream.base_url, self.key_name, reply.message))
+
+    async def _hand_over(self, call: Call, obtained: Obtained, client: Client) -> bool:
+        """Send the answer back through the chain; return whether the harness got one."""
+        exchange = obtained.exchange
+        answer = Answer(
+            status=exchange.status,
+            body=_answer_body(obtained),
+            headers=dict(_JSON) if exchange.is_stream else dict(obtained.headers),
+            facts=exchange.facts,
+            cached=obtained.source != "asked",
+        )
+        await self.chain.response(call, answer)
+        if exchange.facts.error is not None:
+            await self._send_failure(obtained, answer, client)
+            return False
+        if answer.status >= 400:
+            self._note_failure(call, "chain", f"turned into status {answer.status} by an interceptor")
+            await client.send(answer.status, answer.headers, answer.body.encoded())
+            return False
+        return await self._send(call, obtained, answer, client)
+
+    async def _send(self, call: Call, obtained: Obtained, answer: Answer, client: Client) -> bool:
+        if obtained.sunk:
+            return await client.end()
+        if not call.wants_stream or not obtained.exchange.is_stream:
+            return await client.send(answer.status, answer.headers, answer.body.encoded())
+        if self.passes_streams:
+            return await client.send(answer.status, _STREAM, obtained.exchange.response)
+        tree, usage = answer.body.tree or {}, _wants_usage(call)
+        return await client.send(answer.status, _STREAM, sse.as_events(tree, include_usage=usage))
+
+    async def _send_failure(self, obtained: Obtained, answer: Answer, client: Client) -> None:
+        if obtained.sunk:
+            await client.cut(obtained.exchange.facts.message or "the endpoint broke off")
+            return
+        await client.send(answer.status, answer.headers, answer.body.encoded())
+
+    def _settle(self, digest: bytes, ordinal: int, *, is_delivered: bool) -> None:
+        if is_delivered:
+            self.lane.ordinals.delivered(digest, ordinal)
+        else:
+            self.lane.ordinals.released(digest, ordinal)
+
+    def _note_delivery(self, call: Call, obtained: Obtained) -> None:
+        exchange, counts = obtained.exchange, self.lane.counts
+        counts.answered += 1
+        counts.cached += obtained.source != "asked"
+        self.lane.store.deliver(
+            Delivery(
+                digest=exchange.digest,
+                ordinal=exchange.ordinal,
+                session=self.lane.session,
+                source=obtained.source,
+                at=time.time(),
+                notes=call.notes,
+            )
+        )
+
+    def _note_failure(self, call: Call, kind: str, message: str) -> None:
+        """Keep a request that the chain itself let fail: it is an error of the task like any other."""
+        self.lane.counts.failed += 1
+        now = time.time()
+        facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
+        route = self._route(call)
+        self.lane.store.fail(
+            Exchange(
+                digest=digest_of(route, call.body.raw),
+                ordinal=0,
+                route=route,
+                status=500,
+                content_type="",
+                request=call.body.raw,
+                response=b"",
+                is_stream=False,
+                facts=facts,
+            )
+        )
+
+
+def _answer_body(obtained: Obtained) -> Body:
+    exchange = obtained.exchange
+    if not exchange.is_stream or exchange.facts.error is not None:
+        return Body(exchange.response, obtained.tree)
+    tree = obtained.tree if obtained.tree is not None else sse.coalesced(exchange.response)
+    return Body(orjson.dumps(tree), tree)
+
+
+def _wants_usage(call: Call) -> bool:
+    options = (call.body.tree or {}).get("stream_options")
+    return isinstance(options, dict) and bool(options.get("include_usage"))
+
+
+def _missing(asking: Asking) -> Reply:
+    message = (
+        f"the store holds no answer to this request ({asking.digest.hex()[:12]}), and nothing else is asked"
+    )
+    body = orjson.dumps({"error": {"message": message, "type": "evaldock_error", "code": "not_in_store"}})
+    return Reply(
+        status=502,
+        headers={**_JSON, "x-should-retry": "false"},
+        body=body,
+        started_at=time.time(),
+        attempts=0,
+        kind="status",
+        message=message,
+    )
+
+
+def _refused(base_url: str, key_name: str | None, message: str) -> EndpointError:
+    step = (
+        f"put a valid key into the variable {key_name}"
+        if key_name
+        else "name the key's variable: api_key_name"
+    )
+    return EndpointError(f"the endpoint refuses access (401): {message}", where=base_url, next_step=step)

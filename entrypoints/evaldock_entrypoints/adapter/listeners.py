@@ -1,0 +1,211 @@
+"""Listening sockets that harness containers make in their own network and hand over.
+
+A harness container has no network but its loopback. Its run_eval listens there and passes the socket over a
+Unix socket (SCM_RIGHTS, man 7 unix); from then on the adapter accepts what connects to it. The address goes
+when the connection over which it came does, so a container that is gone leaves nothing open here.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from evaldock_entrypoints.adapter.app import App
+
+_BACKLOG = 4096
+_IDLE_S = 3600  # a harness may think long between two requests
+_FULL_PAUSE_S = 0.2
+_MESSAGE_BYTES = 65536
+
+
+class _Protocol(HttpToolsProtocol):
+    """Hands the connection's transport to the application: ASGI cannot tell whether a client is still there."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"evaldock.transport": self.transport}  # type: ignore[dict-item]
+
+
+@dataclass(kw_only=True)
+class Listeners:
+    """All addresses the adapter answers on. room: how many connections it may hold open at a time."""
+
+    app: App
+    room: int
+    has_task: Callable[[str], bool]
+    _state: ServerState = field(default_factory=ServerState)
+    _open: dict[int, socket.socket] = field(default_factory=dict)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def is_crowded(self) -> bool:
+        """Tell whether connections must make room for others."""
+        return len(self._state.connections) * 2 > self.room
+
+    def listen(self, listener: socket.socket, task: str | None) -> None:
+        """Accept connections on a listening socket from now on."""
+        listener.setblocking(False)
+        self._open[listener.fileno()] = listener
+        config = uvicorn.Config(
+            self.app.bound_to(task),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_IDLE_S,
+        )
+        config.load()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listener.fileno(), self._accept, listener, config)
+
+    def forget(self, listener: socket.socket) -> None:
+        """Stop listening there."""
+        if self._open.pop(listener.fileno(), None) is not None:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            listener.close()
+
+    def take_over(self, path: Path) -> None:
+        """Take listening sockets from whoever connects to the Unix socket at this path."""
+        control = _unix_listener(path)
+        self._open[control.fileno()] = control
+        asyncio.get_running_loop().add_reader(control.fileno(), self._greet, control)
+
+    async def close(self, grace_s: float) -> None:
+        """Accept nothing more, let answers under way finish for a while, hang up."""
+        for listener in list(self._open.values()):
+            self.forget(listener)
+        waiting = [task for task in self._state.tasks if not task.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=grace_s)
+        for connection in list(self._state.connections):
+            connection.transport.close()  # type: ignore[union-attr]
+        for task in (*self._tasks, *self._state.tasks):
+            task.cancel()
+        await asyncio.sleep(0)
+
+    def _accept(self, listener: socket.socket, config: uvicorn.Config) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            while len(self._state.connections) + len(self._tasks) < self.room:
+                try:
+                    connection, _ = listener.accept()
+                except BlockingIOError:
+                    return
+                except OSError:  # no descriptor left: others must close theirs first
+                    break
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._spawn(self._serve(connection, config))
+        loop.remove_reader(listener.fileno())
+        loop.call_later(_FULL_PAUSE_S, self._again, listener, config)
+
+    def _again(self, listener: socket.socket, config: uvicorn.Config) -> None:
+        if self._open.get(listener.fileno()) is listener:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, config)
+
+    async def _serve(self, connection: socket.socket, config: uvicorn.Config) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(
+            lambda: _Protocol(config=config, server_state=self._state, app_state={}, _loop=loop), connection
+        )
+
+    def _greet(self, control: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            visitor, _ = control.accept()
+            visitor.setblocking(False)
+            self._spawn(self._attend(visitor))
+
+    async def _attend(self, visitor: socket.socket) -> None:
+        """Take the sockets that one visitor brings; they stay open as long as the visitor stays."""
+        taken: list[socket.socket] = []
+        try:
+            while await _readable(visitor):
+                message, numbers, _, _ = socket.recv_fds(visitor, _MESSAGE_BYTES, 1)
+                if not message:
+                    return
+                with visitor_errors(visitor):
+                    taken += self._taken(message, numbers)
+        finally:
+            for listener in taken:
+                self.forget(listener)
+            visitor.close()
+
+    def _taken(self, message: bytes, numbers: list[int]) -> Iterator[socket.socket]:
+        listeners = [socket.socket(fileno=number) for number in numbers]
+        for listener in listeners:
+            task = _task_of(message)
+            if not self.has_task(task):
+                listener.close()
+                raise ValueError(f'the adapter has no task "{task}"')
+            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listener.close()
+                raise ValueError("this socket does not listen")
+            self.listen(listener, task)
+            yield listener
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@contextlib.contextmanager
+def visitor_errors(visitor: socket.socket) -> Iterator[None]:
+    """Tell the visitor how it went: {"ok": true}, or what was wrong."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        visitor.send(orjson.dumps({"ok": False, "error": str(error)}) + b"\n")
+    else:
+        visitor.send(b'{"ok":true}\n')
+
+
+def _task_of(message: bytes) -> str:
+    tree = orjson.loads(message)
+    return str(tree.get("task")) if isinstance(tree, dict) else ""
+
+
+async def _readable(connection: socket.socket) -> bool:
+    """Wait until there is something to read; always true."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(connection.fileno(), lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(connection.fileno())
+    return True
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    """Listen at a path of any length: the kernel takes 107 bytes, so the folder goes by its descriptor."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    with open_folder(path.parent) as number:
+        listener.bind(f"/proc/self/fd/{number}/{path.name}")
+    path.chmod(0o600)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+@contextlib.contextmanager
+def open_folder(folder: Path) -> Iterator[int]:
+    """Yield a descriptor of a folder."""
+    number = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield number
+    finally:
+        os.close(number)

@@ -1,0 +1,202 @@
+"""The adapter's process: from settings to a server that answers until it is told to stop."""
+
+import asyncio
+import contextlib
+import datetime
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.adapter.app import App
+from evaldock_entrypoints.adapter.chain import Chain, Link
+from evaldock_entrypoints.adapter.front import Front
+from evaldock_entrypoints.adapter.interceptor import Context
+from evaldock_entrypoints.adapter.lane import Lane
+from evaldock_entrypoints.adapter.listeners import Listeners
+from evaldock_entrypoints.adapter.redaction import Redaction
+from evaldock_entrypoints.adapter.registry import build
+from evaldock_entrypoints.adapter.routes import Routes
+from evaldock_entrypoints.adapter.status import StatusFile, error_tree
+from evaldock_entrypoints.adapter.upstream import Terms, Upstream
+from evaldock_entrypoints.contract.adapter import (
+    EXCHANGES,
+    SOCKET_NAME,
+    STATUS_NAME,
+    AdapterSettings,
+    Served,
+    TaskSettings,
+)
+from evaldock_entrypoints.contract.chain import caching_of, policy_of, streaming_of
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError
+from evaldock_entrypoints.contract.interceptors import EndpointPolicy
+from evaldock_entrypoints.contract.secrets import key_value
+from evaldock_entrypoints.exchanges.store import Store
+
+DRAIN_S = 5.0
+SOCKET_FOLDER = "socket"
+_FEWEST_CONNECTIONS = 4
+
+
+@dataclass(kw_only=True)
+class Adapter:
+    """All that answers: one lane per task, one upstream per endpoint."""
+
+    settings: AdapterSettings
+    keys: Mapping[str, str] = field(repr=False)
+    session: str
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    fronts: dict[str, dict[str | None, Front]] = field(default_factory=dict)
+    fatal: EvaldockError | None = None
+
+    async def open(self, stack: contextlib.AsyncExitStack) -> None:
+        """Open stores, chains and pools; they close with the stack."""
+        for name, task in self.settings.tasks.items():
+            lane = self.lanes[name] = self._lane(name, task, stack)
+            models = {None: task.target, **task.auxiliary}
+            self.fronts[name] = {
+                role: await self._front(lane, task, role, served, stack) for role, served in models.items()
+            }
+
+    def stop_all(self, error: EvaldockError) -> None:
+        """Ask nothing more for any task; the first reason stands."""
+        self.fatal = self.fatal or error
+        for lane in self.lanes.values():
+            lane.stop(error)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status file says."""
+        return {
+            "ready": True,
+            "waiting": any(upstream.is_waiting for upstream in self.upstreams.values()),
+            "fatal": error_tree(self.fatal),
+            "tasks": {
+                name: {**lane.counts.as_tree(), "stopped": error_tree(lane.stopped)}
+                for name, lane in self.lanes.items()
+            },
+        }
+
+    def _lane(self, name: str, task: TaskSettings, stack: contextlib.AsyncExitStack) -> Lane:
+        caching = caching_of(task.target.interceptors)
+        folder = Path(task.folder)
+        (folder / EXCHANGES).mkdir(parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        shared = Path(caching.shared) / task.target.identity if caching.shared else None
+        store = stack.enter_context(Store(folder / EXCHANGES, session=self.session, shared=shared))
+        return Lane(task=name, session=self.session, store=store, stop_all=self.stop_all)
+
+    async def _front(
+        self,
+        lane: Lane,
+        task: TaskSettings,
+        role: str | None,
+        served: Served,
+        stack: contextlib.AsyncExitStack,
+    ) -> Front:
+        policy = policy_of(served.interceptors)
+        context = Context(task=lane.task, role=role, logs=Path(task.folder) / "logs", stop_task=lane.stop)
+        links = [
+            Link(name=one.name, interceptor=build(one, context), best_effort=one.best_effort)
+            for one in served.interceptors
+            if one.enabled
+        ]
+        chain = await stack.enter_async_context(Chain(links))
+        mode = streaming_of(served.interceptors).mode
+        return Front(
+            lane=lane,
+            role=role,
+            chain=chain,
+            upstream=await self._upstream(served, policy, stack),
+            terms=_terms(served, policy),
+            key_name=served.api_key_name,
+            reuses=caching_of(served.interceptors).reuse,
+            asks_streamed=served.stream,
+            passes_streams=mode == "pass" or (mode == "auto" and not chain.changes_answers),
+            replays=self.settings.replay,
+        )
+
+    async def _upstream(
+        self, served: Served, policy: EndpointPolicy, stack: contextlib.AsyncExitStack
+    ) -> Upstream:
+        """Return the pool of this endpoint: tasks that ask the same one in the same way share its limits."""
+        addresses = [*served.base_urls, *policy.replicas]
+        identity = repr((addresses, served.api_key_name, policy.model_dump_json()))
+        if identity not in self.upstreams:
+            upstream = Upstream(
+                addresses,
+                policy=policy,
+                api_key=self.keys.get(served.api_key_name or ""),
+                redact=Redaction(list(self.keys.values())),
+            )
+            self.upstreams[identity] = await stack.enter_async_context(upstream)
+        return self.upstreams[identity]
+
+    def room(self) -> int:
+        """Return how many connections of harnesses there is room for."""
+        rooms = [upstream.connection_room() for upstream in self.upstreams.values()]
+        return max(_FEWEST_CONNECTIONS, min(rooms, default=_FEWEST_CONNECTIONS))
+
+
+@contextlib.asynccontextmanager
+async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+    """Answer while the block runs; yields the status. Raises UsageError, ExecutionError."""
+    adapter = Adapter(settings=settings, keys=_keys(settings, environ), session=_new_session())
+    folder = Path(settings.folder)
+    async with contextlib.AsyncExitStack() as stack:
+        await adapter.open(stack)
+        app = App(routes=Routes(fronts=adapter.fronts))
+        listeners = Listeners(app=app, room=adapter.room(), has_task=adapter.lanes.__contains__)
+        app.is_crowded = listeners.is_crowded
+        address = _listen(settings, folder, listeners)
+        status = StatusFile(path=folder / STATUS_NAME, current=lambda: {**adapter.status(), **address})
+        stack.push_async_callback(_write_last, status)
+        stack.push_async_callback(listeners.close, DRAIN_S)
+        status.write()
+        keeper = asyncio.create_task(status.keep())
+        stack.callback(keeper.cancel)
+        yield status.current()
+
+
+async def _write_last(status: StatusFile) -> None:
+    status.write()
+
+
+def _listen(settings: AdapterSettings, folder: Path, listeners: Listeners) -> dict[str, Any]:
+    try:
+        (folder / SOCKET_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        listeners.take_over(folder / SOCKET_FOLDER / SOCKET_NAME)
+        if settings.listen is None:
+            return {}
+        host, _, port = settings.listen.rpartition(":")
+        listener = socket.create_server((host.strip("[]"), int(port)), backlog=4096)
+    except OSError as error:
+        raise ExecutionError(
+            f"the adapter cannot listen: {error}",
+            where=settings.listen or str(folder / SOCKET_FOLDER),
+            next_step="name another address, or see who may write to the run's folder",
+        ) from error
+    listeners.listen(listener, None)
+    return {"address": f"http://{host}:{listener.getsockname()[1]}"}
+
+
+def _keys(settings: AdapterSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    served = [model for task in settings.tasks.values() for model in (task.target, *task.auxiliary.values())]
+    names = dict.fromkeys(model.api_key_name for model in served if model.api_key_name)
+    found = {name: key_value(name, environ) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _terms(served: Served, policy: EndpointPolicy) -> Terms:
+    return Terms(
+        attempt_timeout_s=policy.attempt_timeout_s or served.request_timeout_s,
+        max_retries=served.max_retries if policy.max_retries is None else policy.max_retries,
+        total_timeout_s=policy.total_timeout_s,
+    )
+
+
+def _new_session() -> str:
+    """Return a name for this life of the adapter that sorts by time."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(3)}"

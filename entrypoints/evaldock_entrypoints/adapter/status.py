@@ -1,0 +1,50 @@
+"""What the adapter tells whoever started it: a small file, replaced whole, when something changed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.errors import EvaldockError
+from evaldock_entrypoints.contract.files import write_json
+
+PERIOD_S = 0.5
+
+
+def error_tree(error: EvaldockError | None) -> dict[str, Any] | None:
+    """Return an error as the status tells it, None for none."""
+    if error is None:
+        return None
+    return {
+        "exit_code": int(error.exit_code),
+        "message": error.message,
+        "where": error.where,
+        "next": error.next_step,
+    }
+
+
+@dataclass(kw_only=True)
+class StatusFile:
+    """Writes the status about twice a second while it changes."""
+
+    path: Path
+    current: Callable[[], dict[str, Any]]
+    _written: dict[str, Any] | None = field(default=None)
+
+    async def keep(self) -> None:
+        """Write it again and again until cancelled; a disk that is full for a while stops nobody."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            self.write()
+
+    def write(self) -> None:
+        """Write it where it has changed."""
+        status = self.current()
+        if status == self._written:
+            return
+        try:
+            write_json(self.path, status)
+            self._written = status
+        except OSError:
+            self._written = None
