@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from evaldock.registry import BackendEntry, HarnessEntry, Registry, without_tag
+from evaldock.registry import ADAPTER_IMAGE, Entry, Registry, without_tag
 from evaldock_entrypoints.contract.deployment import DeploymentType
 from evaldock_entrypoints.contract.errors import NotBuiltError, PinError, UsageError
 from evaldock_entrypoints.contract.validation import nearest
@@ -131,10 +131,12 @@ def _catalogued(name: str, registry: Registry, built: Mapping[str, ImagePin], on
         return _published(name, registry.images[name], on_platform)
     if name in get_args(DeploymentType):
         return _missing(name, None, name, NO_SUCH_BACKEND)
+    if name == ADAPTER_IMAGE:
+        return _missing(name, None, name, "neither built on this machine nor in this catalogue")
     raise UsageError(f'no image is called "{name}"', next_step=nearest(name, registry.images))
 
 
-def _published(name: str, entry: HarnessEntry | BackendEntry, on_platform: str) -> ImagePin:
+def _published(name: str, entry: Entry, on_platform: str) -> ImagePin:
     published = entry.published.get(on_platform)
     if published is None:
         reason = f"neither built on this machine nor published for {on_platform}"

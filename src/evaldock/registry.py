@@ -19,7 +19,9 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Prefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*$")]
 Alias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]*$")]
 
-_OURS = ("base", "entrypoints")  # images that stand in no catalogue: the others are built on them
+_SECTIONS = ("harnesses", "backends", "adapters")
+ADAPTER_IMAGE = "entrypoints"  # what is in every image, and by itself the adapter
+_OURS = ("base", ADAPTER_IMAGE)  # images that the others are built on
 
 
 class _Declared(BaseModel):
@@ -76,6 +78,15 @@ class BackendEntry(_Entry):
     gpus: str = "none"
 
 
+class AdapterEntry(_Entry):
+    """The image that the adapter runs from."""
+
+    kind: Literal["adapter"] = "adapter"
+
+
+Entry = HarnessEntry | BackendEntry | AdapterEntry
+
+
 class Site(_Declared):
     """registry.yaml of a user or site: laid over whichever catalogue is used."""
 
@@ -91,10 +102,11 @@ class Registry(_Declared):
     default_harness: dict[str, str] = Field(default_factory=dict)  # task → harness, where several have it
     harnesses: dict[str, HarnessEntry] = Field(default_factory=dict)
     backends: dict[str, BackendEntry] = Field(default_factory=dict)
+    adapters: dict[str, AdapterEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_mean_one_image(self) -> Self:
-        owners: dict[str, str] = {name: name for name in _OURS}
+        owners: dict[str, str] = {name: name for name in _OURS if name not in self.adapters}
         for called, owner in self._called():
             if called in owners:
                 raise ValueError(f'"{called}" means two images: {owners[called]} and {owner}')
@@ -110,9 +122,9 @@ class Registry(_Declared):
         return [(name, task) for name, entry in self.harnesses.items() for task in entry.definition.tasks]
 
     @cached_property
-    def images(self) -> dict[str, HarnessEntry | BackendEntry]:
+    def images(self) -> dict[str, Entry]:
         """Every image by its name."""
-        return {**self.harnesses, **self.backends}
+        return {**self.harnesses, **self.backends, **self.adapters}
 
     def image_name(self, called: str) -> str | None:
         """Return the name of the image that a name, an alias or a vendor's reference means.
@@ -152,7 +164,7 @@ class Registry(_Declared):
             owner = self.image_name(name)
             if owner is None:
                 raise ValueError(f'digests names "{name}", which is no image of the catalogue')
-            section = tree["harnesses"] if owner in self.harnesses else tree["backends"]
+            section = next(tree[name] for name in _SECTIONS if owner in tree[name])
             section[owner]["published"] |= {key: {"digest": digest} for key, digest in digests.items()}
         tree["mirrors"] = [mirror.model_dump(by_alias=True) for mirror in site.mirrors] + tree["mirrors"]
         tree["default_harness"] |= {
@@ -165,7 +177,7 @@ class Registry(_Declared):
         return dict(self._called())
 
     def _called(self) -> Iterator[tuple[str, str]]:
-        for section in (self.harnesses, self.backends):
+        for section in (self.harnesses, self.backends, self.adapters):
             for name, entry in section.items():
                 yield from ((called, name) for called in (name, *entry.aliases))
 

@@ -160,3 +160,24 @@ def test_an_image_built_here_or_missing_is_asked_for_nowhere() -> None:
     known = registry(published=False, mirrors=(("evaldock", "near.example"),))
     assert candidates(resolve("toy", known, BUILT, HERE), known) == []
     assert candidates(resolve("toy", known, {}, HERE), known) == []
+
+
+def test_the_adapters_image_is_published_and_mirrored_as_any_other() -> None:
+    entry = {
+        **{"kind": "adapter", "repository": "evaldock/entrypoints", "version": "1", "description": ""},
+        **{"lock_sha256": "", "published": {HERE: {"digest": DIGEST}}},
+    }
+    mirrors = [{"from": "evaldock", "to": "site.example/m"}]
+    made = Registry.model_validate({"adapters": {"entrypoints": entry}, "mirrors": mirrors})
+    pin = resolve("entrypoints", made, {}, HERE)
+    assert summary(pin) == ("registry", f"evaldock/entrypoints@{DIGEST}", DIGEST)
+    assert candidates(pin, made)[0] == f"site.example/m/entrypoints@{DIGEST}"
+    built = {"entrypoints": made_up_pin("entrypoints")}
+    assert resolve("entrypoints", made, built, HERE).origin == "built here"
+
+
+def test_a_catalogue_without_the_adapters_image_names_the_command_that_builds_it() -> None:
+    pin = resolve("entrypoints", registry(), {}, HERE)
+    with pytest.raises(PinError, match="nor in this catalogue") as caught:
+        refuse_missing([pin])
+    assert caught.value.next_step == "evaldock build entrypoints"

@@ -22,7 +22,7 @@ def image_names(_: click.Context, __: click.Parameter, incomplete: str) -> list[
     from evaldock.registry import load_registry
 
     registry = load_registry()
-    names = ["base", "entrypoints", *registry.harnesses, *registry.backends]
+    names = ["base", *registry.images]
     return sorted(name for name in names if name.startswith(incomplete))
 
 

@@ -1,12 +1,14 @@
 """Generates registry.yaml from the harness and backend folders; what people curate in it is kept."""
 
 import hashlib
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evaldock.catalogue_file import REGISTRY_FILE
+from evaldock.registry import ADAPTER_IMAGE
 from evaldock.supply.catalogue import load_backend
 from evaldock_entrypoints.contract.framework import load_framework
 
@@ -34,6 +36,9 @@ def registry_text(root: Path) -> str:
             for folder in sorted((root / "images").iterdir())
             if (folder / "backend.yml").is_file()
         },
+        "adapters": {
+            ADAPTER_IMAGE: _adapter(root, current.get("adapters", {}).get(ADAPTER_IMAGE, {})),
+        },
     }
     return _HEADER + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
 
@@ -59,6 +64,12 @@ def _backend(folder: Path, current: dict[str, Any]) -> dict[str, Any]:
         "formats": backend.formats,
         "gpus": backend.gpus,
     }
+
+
+def _adapter(root: Path, current: dict[str, Any]) -> dict[str, Any]:
+    project = tomllib.loads((root / "entrypoints" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folder = root / "images" / ADAPTER_IMAGE
+    return _image("adapter", folder, project["version"], project["description"], current)
 
 
 def _image(
