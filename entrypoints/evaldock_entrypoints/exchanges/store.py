@@ -1,0 +1,182 @@
+"""The store of one task: answers from earlier sessions and other runs, and the audit trail."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from evaldock_entrypoints.contract.errors import ExecutionError
+from evaldock_entrypoints.exchanges.fingerprint import fingerprint
+from evaldock_entrypoints.exchanges.frame import Kind
+from evaldock_entrypoints.exchanges.headers import encode_delivery, encode_exchange
+from evaldock_entrypoints.exchanges.reader import Index, Place, Reader, is_servable
+from evaldock_entrypoints.exchanges.record import Delivery, Exchange, Found, Note, Source
+from evaldock_entrypoints.exchanges.writer import Entry, Writer
+
+
+class Store:
+    """Keeps what one session of one task asks and receives, and serves what earlier ones asked.
+
+    The folder belongs to one session at a time. The shared folder may be written by several runs on
+    several machines at once, each into segments of its own; what others add is seen at the next opening.
+    It must be distinct for each model: nothing here tells models apart.
+    """
+
+    def __init__(self, folder: Path, *, session: str, shared: Path | None = None, reuse: bool = True) -> None:
+        """Open the folders and index them; raises ExecutionError. reuse: serve what was stored before."""
+        self.session = session
+        self._sequence = 0
+        self._fresh: dict[int, _Kept] = {}  # by this session, not delivered yet
+        self._own = _opened(folder)
+        self._shared = _opened(shared) if shared is not None else None
+        self._own_index = Index(self._own, is_servable) if reuse else None
+        self._shared_index = Index(self._shared, is_servable) if reuse and self._shared else None
+        self._own_writer = Writer(folder)
+        self._shared_writer = Writer(shared) if shared is not None else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def corrupt(self) -> int:
+        """How many damaged places were met so far."""
+        return self._own.corrupt + (self._shared.corrupt if self._shared else 0)
+
+    def arrived(self) -> int:
+        """Return the sequence number of a request that came just now; its delivery names it."""
+        self._sequence += 1
+        return self._sequence
+
+    def find(self, digest: bytes, ordinal: int) -> Found | None:
+        """Return the answer that is kept for this request, if there is one.
+
+        One that this session has delivered already is not served again, for its ordinal is spent.
+        """
+        fresh = self._fresh.get(fingerprint(digest, ordinal))
+        if fresh is not None:
+            kept = fresh.exchange
+            exchange = self._own.read(kept) if isinstance(kept, Place) else kept
+            return _found(exchange, digest, ordinal, fresh.source)
+        return self._stored(digest, ordinal) or self._from_others(digest, ordinal)
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep an answer, in the shared folder too; raises ExecutionError."""
+        self._keep(exchange, "asked")
+        if self._shared_writer is not None and exchange.is_servable:
+            self._shared_writer.append(self._entry(exchange))
+
+    def fail(self, exchange: Exchange, *, arrived: int) -> None:
+        """Keep a failure, whose facts name the error: it is never served; raises ExecutionError."""
+        self._own_writer.append(self._entry(exchange, arrived=arrived))
+
+    def deliver(
+        self,
+        digest: bytes,
+        ordinal: int,
+        *,
+        source: Source,
+        arrived: int,
+        notes: Mapping[str, Note] | None = None,
+    ) -> None:
+        """Note that the harness received an answer whole; raises ExecutionError."""
+        self._fresh.pop(fingerprint(digest, ordinal), None)
+        delivery = Delivery(
+            digest=digest,
+            ordinal=ordinal,
+            session=self.session,
+            source=source,
+            at=time.time(),
+            arrived=arrived,
+            notes=notes or {},
+        )
+        header = encode_delivery(delivery, self.arrived())
+        self._own_writer.append(Entry(Kind.DELIVERY, 0, ordinal, digest, header))
+
+    def flush(self) -> None:
+        """Return when all is on disk; raises ExecutionError."""
+        self._own_writer.flush()
+        if self._shared_writer is not None:
+            self._shared_writer.flush()
+
+    def close(self) -> None:
+        """Write what is left and close; raises ExecutionError."""
+        try:
+            self._own_writer.close()
+        finally:
+            self._own.close()
+            if self._shared_writer is not None and self._shared is not None:
+                self._shared.close()
+                self._shared_writer.close()
+
+    def _stored(self, digest: bytes, ordinal: int) -> Found | None:
+        place = self._own_index.find(digest, ordinal) if self._own_index else None
+        return _found(self._own.read(place), digest, ordinal, "stored") if place else None
+
+    def _from_others(self, digest: bytes, ordinal: int) -> Found | None:
+        """Look into the shared folder; what is found there is kept here too, so that the trail is whole."""
+        place = self._shared_index.find(digest, ordinal) if self._shared_index else None
+        if place is None or self._shared is None:
+            return None
+        found = _found(self._shared.read(place), digest, ordinal, "shared")
+        if found is not None:
+            self._keep(found.exchange, "shared")
+        return found
+
+    def _keep(self, exchange: Exchange, source: Source) -> None:
+        if not exchange.is_servable:
+            self._own_writer.append(self._entry(exchange))
+            return
+        key = fingerprint(exchange.digest, exchange.ordinal)
+        self._fresh[key] = _Kept(exchange, source)
+        self._own_writer.append(self._entry(exchange, partial(self._is_written, key)))
+
+    def _entry(
+        self, exchange: Exchange, is_written: Callable[[Path, int], None] | None = None, *, arrived: int = 0
+    ) -> Entry:
+        return Entry(
+            Kind.FAILURE if exchange.facts.error is not None else Kind.EXCHANGE,
+            exchange.status,
+            exchange.ordinal,
+            exchange.digest,
+            encode_exchange(exchange, session=self.session, sequence=self.arrived(), arrived=arrived),
+            (exchange.request, exchange.response),
+            is_written,
+        )
+
+    def _is_written(self, key: int, path: Path, offset: int) -> None:
+        """Forget the bodies of an answer that is on disk; called by the writer's thread."""
+        kept = self._fresh.get(key)
+        if kept is not None:
+            self._fresh[key] = _Kept(Place(self._own.add(path), offset), kept.source)
+
+
+class _Kept(NamedTuple):
+    exchange: Exchange | Place  # in memory until it is on disk
+    source: Source
+
+
+def _found(exchange: Exchange | None, digest: bytes, ordinal: int, source: Source) -> Found | None:
+    """Return the exchange if it is the one that was looked for."""
+    if exchange is None or (exchange.digest, exchange.ordinal) != (digest, ordinal):
+        return None
+    return Found(exchange=exchange, source=source)
+
+
+def _opened(folder: Path) -> Reader:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, "no permission to write")
+        return Reader(folder)
+    except OSError as error:
+        raise ExecutionError(
+            f"exchanges cannot be kept: {error.strerror}",
+            where=str(folder),
+            next_step="name a folder for the results that may be written",
+        ) from error
