@@ -1,22 +1,35 @@
-"""The settings of each interceptor of the adapter (contract, section 4): typed, unknown keys are errors.
+"""The settings of the adapter's own steps: store, endpoint, streams (contract, section 4).
 
-They stand in the contract so that a document is refused with file and line before anything starts.
+Settings stand in the contract so that a document is refused with file and line before anything starts.
 """
 
 from typing import Literal
 
 from pydantic import Field
 
-from evaldock_entrypoints.contract.fields import Strict, Switch, Whole
+from evaldock_entrypoints.contract.fields import Strict, Switch, Whole, aliased
 
 Seconds = float
+
+
+class NoSettings(Strict):
+    """No settings."""
 
 
 class Caching(Strict):
     """Answers come from the store of exchanges where it holds them; exchanges are kept in any case."""
 
-    reuse: Switch = Field(default=True, description="false: ask again also what the store holds")
-    shared: str | None = Field(default=None, description="folder of answers that several runs share")
+    reuse: Switch = Field(
+        default=True,
+        validation_alias=aliased("reuse", "reuse_cached_responses"),
+        description="false: ask again also what the store holds",
+    )
+    shared: str | None = Field(
+        default=None,
+        min_length=1,
+        validation_alias=aliased("shared", "cache_dir", "caching_dir"),
+        description="folder of answers that several runs share",
+    )
 
 
 class EndpointPolicy(Strict):

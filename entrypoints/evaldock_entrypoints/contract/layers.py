@@ -57,7 +57,8 @@ def merge(layers: Iterable[Layer]) -> Merged:
     """Lay later layers over earlier ones: mappings merge, lists are replaced, null unsets.
 
     An override of one item, `tasks[0].name=x`, changes that item of the list. Null goes, but below `params`
-    it stays: there it also unsets what harness and task set. Raises UsageError for an item that is not there.
+    it stays: there it also unsets what harness and task set; and in what an interceptor is told, where it is
+    a value. Raises UsageError for an item that is not there.
     """
     tree: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {}
@@ -125,7 +126,7 @@ def _copied(value: Any) -> Any:
 
 def _without_nulls(value: Any, path: KeyPath) -> Any:
     if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if item is not None or _is_param((*path, key))}
+        kept = {key: item for key, item in value.items() if item is not None or _keeps_null((*path, key))}
         return {key: _without_nulls(item, (*path, key)) for key, item in kept.items()}
     if isinstance(value, list):
         return [_without_nulls(item, (*path, index)) for index, item in enumerate(value)]
@@ -145,8 +146,11 @@ def _is_null(tree: Any, path: KeyPath) -> bool:
     return bool(path) and isinstance(tree, dict) and path[-1] in tree and tree[path[-1]] is None
 
 
-def _is_param(path: KeyPath) -> bool:
-    return "params" in path[:-1] and path[-2:] != ("params", "extra")
+def _keeps_null(path: KeyPath) -> bool:
+    parents = path[:-1]
+    if "params" in parents:
+        return path[-2:] != ("params", "extra")
+    return "adapter_config" in parents and ("config" in parents or "params_to_add" in parents)
 
 
 def _replace_origins(origins: dict[KeyPath, str], path: KeyPath, layer: Layer, *, has_parts: bool) -> None:
