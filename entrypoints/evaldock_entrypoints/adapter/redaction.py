@@ -1,0 +1,92 @@
+"""Takes secrets out of what is kept, shown or handed on."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote, quote_plus
+
+REDACTED = "[redacted]"
+_SHORTEST = 6  # a shorter value would hit ordinary words
+# What looks like a credential. Quotes, backslashes and brackets end it, so that JSON stays JSON.
+_VALUE = r"[^\s\"',;&<>{}\\]+"
+_PATTERNS = (
+    rf"(?i)(\b(?:bearer|basic)\s+)(?=\S{{{_SHORTEST},}}){_VALUE}",
+    rf"(?i)((?:api[-_]?key|access[-_]?token|authorization)\\?[\"']?\s*[:=]\s*\\?[\"']?)(?!bearer|basic){_VALUE}",
+    r"()\b(?:sk|hf|nvapi|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16,}",
+)
+_HINTS = re.compile(r"(?i)bearer|basic|key|token|authorization|sk-|hf_|nvapi-|gsk_|xai-|ghp_")
+
+
+class Redaction:
+    """Replaces secret values, in the forms they take in URLs, JSON and headers, and what looks like a key."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        values = [secret for secret in secrets if len(secret) >= _SHORTEST]
+        found = {form for value in values for form in _forms(value)}
+        self._texts = sorted(found, key=len, reverse=True)
+        self._encoded = [form.encode() for form in self._texts]
+        self._patterns = [re.compile(pattern) for pattern in _PATTERNS]
+        self._literals = [
+            value.encode() for value in sorted({*values, *map(_in_json, values)}, key=len)[::-1]
+        ]
+
+    def __call__(self, text: str) -> str:
+        return self.text(text)
+
+    def text(self, text: str) -> str:
+        """Return a message or a line of output without secrets, and without what looks like one."""
+        text = _replaced(text, self._texts)
+        if _HINTS.search(text):
+            for pattern in self._patterns:
+                text = pattern.sub(rf"\1{REDACTED}", text)
+        return text
+
+    def error_body(self, raw: bytes) -> bytes:
+        """Return the body of an error without secrets, and without what looks like one."""
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+            return self.text(text).encode("latin-1")
+        return self.text(text).encode()
+
+    def answer_body(self, raw: bytes) -> bytes:
+        """Return a model's answer without the secret values themselves; nothing else in it is changed."""
+        for value in self._literals:
+            if value in raw:
+                raw = raw.replace(value, REDACTED.encode())
+        return raw
+
+
+def _replaced(text: str, values: Iterable[str]) -> str:
+    for value in values:
+        if value in text:
+            text = text.replace(value, REDACTED)
+    return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield _in_json(secret)
+    yield quote(secret, safe="")
+    yield quote_plus(secret)
+    yield from _in_base64(secret.encode())
+
+
+def _in_json(secret: str) -> str:
+    return json.dumps(secret)[1:-1]
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """Yield what of a secret shows in base64 wherever it stands, as the password of Basic does after a name.
+
+    Three bytes make four characters; the characters at either end may hold bits of the neighbours.
+    """
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + secret).rstrip(b"=")
+        start = (0, 2, 3)[before]
+        is_whole = (before + len(secret)) % 3 == 0
+        inner = encoded[start:] if is_whole else encoded[start:-1]
+        if len(inner) >= _SHORTEST:
+            yield inner.decode()

@@ -1,0 +1,197 @@
+"""One attempt to get an answer over HTTP."""
+
+import errno
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Self
+
+import aiohttp
+
+from evaldock_entrypoints.adapter.redaction import Redaction
+from evaldock_entrypoints.adapter.upstream import judging
+from evaldock_entrypoints.adapter.upstream.addresses import Address
+from evaldock_entrypoints.adapter.upstream.failure import Failure
+from evaldock_entrypoints.adapter.upstream.journey import Journey
+from evaldock_entrypoints.adapter.upstream.reading import Reading, TooLongError
+from evaldock_entrypoints.adapter.upstream.refusing import refused
+from evaldock_entrypoints.adapter.upstream.reply import Asking, FailureKind, Reply
+
+HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+_NOT_SENT = HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
+_NOT_GIVEN = HOP_BY_HOP | {"content-length", "content-encoding", "set-cookie", "date", "server", "alt-svc"}
+_KEEP_ALIVE_S = 15.0
+_LONGEST_FIELD = 65536
+_READ_BUFFER = 1 << 18
+_WARNED_BYTES = 1 << 20  # aiohttp sends longer bytes objects with a warning
+_TIMEOUTS_KEPT = 64
+_BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+_Taken = tuple[aiohttp.ClientResponse, dict[str, str], bytes]
+
+
+class Transport:
+    """The pool of connections to an endpoint's addresses; a context manager."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        redact: Redaction,
+        connect_timeout_s: float,
+        idle_timeout_s: float,
+        max_body_bytes: int,
+    ) -> None:
+        self._redact = redact
+        self._connect_timeout_s, self._idle_timeout_s = connect_timeout_s, idle_timeout_s
+        self._max_body_bytes = max_body_bytes
+        self._fixed = {"accept-encoding": "identity"}
+        if api_key is not None:
+            self._fixed["authorization"] = f"Bearer {api_key}"
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+
+    async def __aenter__(self) -> Self:
+        # How many connections there are is bounded by who may ask at a time (gate.py), where waiting is fair.
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=_KEEP_ALIVE_S)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("user-agent",),
+            read_bufsize=_READ_BUFFER,
+            max_line_size=_LONGEST_FIELD,
+            max_field_size=_LONGEST_FIELD,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def attempt(self, address: Address, journey: Journey, timeout_s: float) -> Reply | Failure:
+        """Ask once. Raises only what the sink raises."""
+        asking = journey.asking
+        began = time.perf_counter()
+        reading = Reading(sink=journey.sink, redact=self._redact, max_body_bytes=self._max_body_bytes)
+        try:
+            response, headers, body = await self._taken(address, asking, timeout_s, reading)
+        except TooLongError as error:
+            return judging.invalid(str(error), is_retriable=False, sunk=reading.sunk)
+        except (aiohttp.ClientError, OSError) as error:  # asyncio's TimeoutError is an OSError
+            if reading.sink_failed:
+                raise
+            return _failed(error, reading, timeout_s)
+        latency_ms = (time.perf_counter() - began) * 1000
+        if not 200 <= response.status < 300:
+            return refused(response.status, response.headers, body, self._redact)
+        body = self._redact.answer_body(body)
+        found, is_stream = judging.judged(body, headers.get("content-type", ""), asking.expects)
+        if isinstance(found, Failure):
+            return self._blamed(found, reading)
+        if found is not None and not is_stream:
+            headers["content-type"] = "application/json"  # whatever it came as: clients look at it first
+        return Reply(
+            status=response.status,
+            headers=headers,
+            body=body,
+            tree=found,
+            is_stream=is_stream,
+            started_at=journey.started_at,
+            attempts=journey.attempts,
+            latency_ms=latency_ms,
+            ttft_ms=None if reading.first_at is None else (reading.first_at - began) * 1000,
+            sunk=reading.sunk,
+        )
+
+    async def _taken(self, address: Address, asking: Asking, timeout_s: float, reading: Reading) -> _Taken:
+        response = await self._session.request(
+            asking.method,
+            address.url(asking.path, is_beside=asking.is_beside),
+            data=_payload(asking),
+            headers=self._headers(asking.headers),
+            allow_redirects=False,
+            timeout=self._timeout(timeout_s),
+            proxy=address.proxy,
+            proxy_headers=address.proxy_headers,
+            ssl=address.tls,
+        )
+        try:
+            headers = _given(response.headers)
+            return response, headers, await reading.body(response, headers, self._idle_timeout_s)
+        finally:
+            response.close()  # of no effect on one that was read to its end
+
+    def _headers(self, asked: Mapping[str, str]) -> dict[str, str]:
+        if _NOT_SENT.isdisjoint(asked):
+            return {**asked, **self._fixed}
+        return {name: value for name, value in asked.items() if name not in _NOT_SENT} | self._fixed
+
+    def _timeout(self, timeout_s: float) -> aiohttp.ClientTimeout:
+        known = self._timeouts.get(timeout_s)
+        if known is None:
+            known = aiohttp.ClientTimeout(total=timeout_s, connect=self._connect_timeout_s)
+            if len(self._timeouts) < _TIMEOUTS_KEPT:
+                self._timeouts[timeout_s] = known
+        return known
+
+    def _blamed(self, failure: Failure, reading: Reading) -> Failure:
+        message = self._redact.text(failure.message)
+        return replace(
+            failure, message=message, sunk=reading.sunk, kind="cut" if reading.sunk else failure.kind
+        )
+
+
+def _payload(asking: Asking) -> bytes | io.BytesIO | None:
+    if not asking.body and asking.method in ("GET", "HEAD"):
+        return None
+    return asking.body if len(asking.body) < _WARNED_BYTES else io.BytesIO(asking.body)
+
+
+def _given(headers: Mapping[str, str]) -> dict[str, str]:
+    return {low: value for name, value in headers.items() if (low := name.lower()) not in _NOT_GIVEN}
+
+
+def _failed(error: Exception, reading: Reading, timeout_s: float) -> Failure:
+    """Tell what an error of the connection means; aiohttp's own words may hold URLs, and are left out."""
+    match error:
+        case aiohttp.SocketTimeoutError():
+            return _timed_out("idle", "the answer stopped coming", reading)
+        case aiohttp.ConnectionTimeoutError():
+            return _unreached("no connection within the time allowed for it")
+        case TimeoutError():
+            return _timed_out("timeout", f"no whole answer within {timeout_s:g} s", reading)
+    if reading.is_begun:
+        return judging.cut(f"the connection broke off within the answer ({_name(error)})", sunk=reading.sunk)
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            message = f"TLS: {error}"
+            return Failure(kind="connect", message=message, status=_BAD_GATEWAY)
+        case aiohttp.ClientConnectorError():
+            is_local = error.errno in _NO_DESCRIPTOR
+            return _unreached(f"no connection: {error.strerror or _name(error)}", is_local=is_local)
+        case aiohttp.ClientResponseError():
+            return judging.invalid("what came is no HTTP response")
+    return Failure(
+        kind="connect",
+        message=f"the connection ended before an answer came ({_name(error)})",
+        status=_BAD_GATEWAY,
+        is_dropped=True,
+    )
+
+
+def _timed_out(kind: FailureKind, message: str, reading: Reading) -> Failure:
+    return Failure(kind=kind, message=message, status=_GATEWAY_TIMEOUT, sunk=reading.sunk)
+
+
+def _unreached(message: str, *, is_local: bool = False) -> Failure:
+    return Failure(
+        kind="connect", message=message, status=_BAD_GATEWAY, is_unreached=not is_local, is_local=is_local
+    )
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
