@@ -96,7 +96,7 @@ def is_whole_head(prefix: Prefix, head: bytes) -> bool:
     return len(header) == prefix.header_bytes and crc32(header, crc32(fields)) == prefix.head_crc
 
 
-def decode_payload(prefix: Prefix, stored: bytes) -> bytes:
+def decode_payload(prefix: Prefix, stored: bytes, decompress: Callable[[bytes], bytes]) -> bytes:
     """Return the payload; raises DamagedError. Never allocates more than the prefix says."""
     if len(stored) != prefix.stored_bytes or crc32(stored) != prefix.payload_crc:
         raise DamagedError("the payload is not what was written")
@@ -105,6 +105,6 @@ def decode_payload(prefix: Prefix, stored: bytes) -> bytes:
     try:
         if zstandard.frame_content_size(stored) != prefix.payload_bytes:
             raise DamagedError("the payload is longer than its record says")
-        return zstandard.ZstdDecompressor().decompress(stored)
+        return decompress(stored)
     except zstandard.ZstdError as error:
         raise DamagedError("the payload cannot be decompressed") from error

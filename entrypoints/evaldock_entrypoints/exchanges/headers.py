@@ -75,7 +75,9 @@ def encode_delivery(delivery: Delivery, sequence: int) -> bytes:
         "arrived": delivery.arrived,
     }
     if delivery.notes:
-        header["notes"] = delivery.notes
+        header["notes"] = {
+            name: clipped(note) if type(note) is str else note for name, note in delivery.notes.items()
+        }
     return _bounded(header)
 
 

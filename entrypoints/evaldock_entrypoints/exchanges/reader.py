@@ -2,10 +2,12 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
+
+import zstandard
 
 from evaldock_entrypoints.exchanges.fingerprint import fingerprint
 from evaldock_entrypoints.exchanges.frame import DamagedError, Kind, decode_payload
@@ -50,6 +52,7 @@ class Reader:
         self.corrupt = 0
         self.folder = folder
         self.paths = segment_paths(folder)
+        self._decompressor = zstandard.ZstdDecompressor()
         self._open: dict[int, Segment | None] = {}
 
     def __enter__(self) -> Self:
@@ -85,13 +88,29 @@ class Reader:
         except OSError:
             self.corrupt += 1
 
-    def records(self, number: int) -> Iterator[Record]:
+    def records(self, number: int, kinds: Container[int] = frozenset(Kind)) -> Iterator[Record]:
         """Yield one segment's records without their bodies, in the order they were written."""
         for head in self.heads(number):
-            try:
-                yield _record(Place(number, head.offset), head)
-            except DamagedError:
-                self.corrupt += 1
+            if head.prefix.kind in kinds:
+                yield from self._decoded(Place(number, head.offset), head)
+
+    def record_at(self, place: Place) -> Iterator[Record]:
+        """Yield the one record without its bodies; none where it is damaged."""
+        segment = self._segment(place.segment)
+        try:
+            head = segment.head_at(place.offset) if segment is not None else None
+        except OSError:
+            head = None
+        if head is None:
+            self.corrupt += 1
+        else:
+            yield from self._decoded(place, head)
+
+    def _decoded(self, place: Place, head: Head) -> Iterator[Record]:
+        try:
+            yield _record(place, head)
+        except DamagedError:
+            self.corrupt += 1
 
     def read(self, place: Place, *, most_bytes: int | None = None) -> Exchange | None:
         """Return an exchange with its bodies; None, and counted, where it is damaged or too large."""
@@ -102,10 +121,13 @@ class Reader:
                 raise DamagedError("no record begins here")
             if most_bytes is not None and head.prefix.payload_bytes > most_bytes:
                 raise DamagedError("the bodies are too large")
-            return _exchange(head, decode_payload(head.prefix, segment.payload_of(head)))
+            return _exchange(head, self._payload(segment, head))
         except (DamagedError, OSError):
             self.corrupt += 1
             return None
+
+    def _payload(self, segment: Segment, head: Head) -> bytes:
+        return decode_payload(head.prefix, segment.payload_of(head), self._decompressor.decompress)
 
     def _segment(self, number: int) -> Segment | None:
         if number not in self._open:
@@ -137,12 +159,21 @@ class Index:
 
     def find(self, digest: bytes, ordinal: int) -> Place | None:
         """Return where the exchange is, if it is; what is there is to be compared, keys being short."""
-        key = fingerprint(digest, ordinal)
+        packed = self._packed(fingerprint(digest, ordinal))
+        return None if packed is None else _unpacked(packed)
+
+    def places(self, keys: Iterable[int]) -> Iterator[Place]:
+        """Yield where the exchanges with these fingerprints are, in the order they were written."""
+        found = (self._packed(key) for key in keys)
+        return map(_unpacked, sorted(packed for packed in found if packed is not None))
+
+    def _packed(self, key: int) -> int | None:
         position = bisect_right(self._keys, key) - 1
-        if position < 0 or self._keys[position] != key:
-            return None
-        place = self._places[position]
-        return Place(place >> _OFFSET_BITS, place & ((1 << _OFFSET_BITS) - 1))
+        return self._places[position] if position >= 0 and self._keys[position] == key else None
+
+
+def _unpacked(packed: int) -> Place:
+    return Place(packed >> _OFFSET_BITS, packed & ((1 << _OFFSET_BITS) - 1))
 
 
 def is_servable(head: Head) -> bool:

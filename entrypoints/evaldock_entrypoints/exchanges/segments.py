@@ -11,7 +11,8 @@ from typing import TypeGuard
 from evaldock_entrypoints.exchanges.frame import MAGIC, PREFIX_BYTES, Prefix, is_whole_head, parse_prefix
 
 SUFFIX = ".exchanges"
-_NAME = re.compile(r"\d{20}-[0-9a-f]{8}" + re.escape(SUFFIX))
+TIME_DIGITS = 20  # of nanoseconds since 1970
+_NAME = re.compile(rf"[0-9]{{{TIME_DIGITS}}}-[0-9a-f]{{8}}{re.escape(SUFFIX)}")
 _MAGIC = re.compile(re.escape(MAGIC))
 _WINDOW_BYTES = 256 * 1024
 _NEAR_BYTES = 16 * 1024  # a few records

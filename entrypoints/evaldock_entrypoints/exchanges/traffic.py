@@ -3,12 +3,13 @@
 import statistics
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.fingerprint import fingerprint
+from evaldock_entrypoints.exchanges.frame import Kind
 from evaldock_entrypoints.exchanges.headers import DeliveryHeader, ExchangeHeader
 from evaldock_entrypoints.exchanges.reader import Index, Reader, Record, is_servable
 
@@ -124,15 +125,7 @@ def _session(reader: Reader, number: int) -> str | None:
 def _traffic(
     reader: Reader, index: Index, corrupt: int, session: str, numbers: Sequence[int]
 ) -> SessionTraffic:
-    delivered: dict[int, bool] = {}
-    failures = _Failures()
-    for record in _records(reader, numbers):
-        header = record.header
-        if isinstance(header, DeliveryHeader):
-            delivered[fingerprint(record.digest, record.ordinal)] = header.source != "asked"
-            failures.make_good(record.digest, header.arrived)
-        elif record.is_failure:
-            failures.add(record, header)
+    delivered, failures = _events(reader, numbers)
     roles: defaultdict[str | None, Traffic] = defaultdict(Traffic)
     for key, header in _answers(reader, index, delivered):
         roles[header.role].count(header.facts)
@@ -142,20 +135,26 @@ def _traffic(
     return SessionTraffic(session=session, corrupt=corrupt, lost=len(delivered), roles=dict(roles))
 
 
-def _records(reader: Reader, numbers: Iterable[int]) -> Iterator[Record]:
+def _events(reader: Reader, numbers: Iterable[int]) -> tuple[dict[int, bool], "_Failures"]:
+    """Return which exchanges were delivered, and whether from the store; and what failed."""
+    delivered: dict[int, bool] = {}
+    failures = _Failures()
     for number in numbers:
-        yield from reader.records(number)
+        for record in reader.records(number, (Kind.DELIVERY, Kind.FAILURE)):
+            if isinstance(record.header, DeliveryHeader):
+                delivered[fingerprint(record.digest, record.ordinal)] = record.header.source != "asked"
+                failures.make_good(record.digest, record.header.arrived)
+            else:
+                failures.add(record, record.header)
+    return delivered, failures
 
 
-def _answers(reader: Reader, index: Index, delivered: Container[int]) -> Iterator[tuple[int, ExchangeHeader]]:
+def _answers(reader: Reader, index: Index, delivered: Iterable[int]) -> Iterator[tuple[int, ExchangeHeader]]:
     """Yield the exchanges that were delivered, each once: of several with one key the last."""
-    for record in _records(reader, range(len(reader.paths))):
-        digest, ordinal, header = record.digest, record.ordinal, record.header
-        key = fingerprint(digest, ordinal)
-        if not isinstance(header, ExchangeHeader) or key not in delivered:
-            continue
-        if index.find(digest, ordinal) == record.place:
-            yield key, header
+    for place in index.places(delivered):
+        for record in reader.record_at(place):
+            if isinstance(record.header, ExchangeHeader):
+                yield fingerprint(record.digest, record.ordinal), record.header
 
 
 class _Failures:

@@ -13,15 +13,16 @@ from typing import NamedTuple, Self
 import zstandard
 
 from evaldock_entrypoints.contract.errors import ExecutionError
-from evaldock_entrypoints.exchanges.frame import Kind, encode
-from evaldock_entrypoints.exchanges.segments import SUFFIX, segment_paths
+from evaldock_entrypoints.exchanges.frame import MAX_PAYLOAD_BYTES, Kind, encode
+from evaldock_entrypoints.exchanges.segments import SUFFIX, TIME_DIGITS, segment_paths
 
 BATCH_RECORDS = 64
 BATCH_S = 1.0
 SEGMENT_BYTES = 256 * 1024**2
 _BACKLOG_BYTES = 128 * 1024**2
-_STUCK_S = 60.0
+_STUCK_S = 300.0
 _LEVEL = 1
+_NO_FILE = -1
 
 
 class Entry(NamedTuple):
@@ -39,19 +40,16 @@ class Entry(NamedTuple):
 class Writer:
     """Appends records to segments of its own, named after the time so that they sort.
 
-    `append` returns at once. A batch is written and synced after 64 records or one second, whichever
-    comes first; that much a kill may cost. What fails is raised by every later call.
+    `append` returns at once, unless the disk is 128 MiB behind. A batch is written and synced after 64
+    records or one second, whichever comes first; that much a kill may cost. What fails is raised by every
+    later call. Only one thread may call it.
     """
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._folder = folder
-        self._segment_bytes = segment_bytes
+        self._segments = _Segments(folder, segment_bytes)
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        self._file = _NO_FILE
-        self._path = folder
-        self._offset = 0
         self._entries: list[Entry] = []
-        self._backlog_bytes = 0
+        self._backlog_bytes = 0  # appended and not yet on disk
         self._appended = 0
         self._written = 0
         self._problem: BaseException | None = None
@@ -69,13 +67,17 @@ class Writer:
 
     def append(self, entry: Entry) -> None:
         """Take a record; raises ExecutionError where an earlier one could not be written."""
-        size = len(entry.header) + sum(map(len, entry.payload))
+        size_bytes = _size_bytes(entry)
+        if size_bytes > MAX_PAYLOAD_BYTES:
+            raise ExecutionError(f"one exchange takes {_mib(size_bytes)}: {_mib(MAX_PAYLOAD_BYTES)} at most")
         with self._state:
             if self._problem is not None:
-                raise self._failure()
+                raise self._failure(self._problem)
+            if self._is_closing:
+                raise ExecutionError("the store of exchanges is closed", where=str(self._segments.folder))
             self._entries.append(entry)
             self._appended += 1
-            self._backlog_bytes += size
+            self._backlog_bytes += size_bytes
             if len(self._entries) == BATCH_RECORDS:
                 self._state.notify_all()
             if self._backlog_bytes > _BACKLOG_BYTES:
@@ -90,10 +92,8 @@ class Writer:
         """Write what is left and end; raises ExecutionError where that cannot be done."""
         with self._state:
             self._is_closing = True
-            self._state.notify_all()
+            self._wait()
         self._thread.join()
-        if self._problem is not None:
-            raise self._failure()
 
     def _wait(self) -> None:
         wanted = self._appended
@@ -103,60 +103,54 @@ class Writer:
             lambda: self._written >= wanted or self._problem is not None, timeout=_STUCK_S
         )
         if self._problem is not None:
-            raise self._failure()
+            raise self._failure(self._problem)
         if not is_done:
             raise ExecutionError(
-                f"exchanges cannot be written: the disk has taken nothing for {_STUCK_S:.0f} s",
-                where=str(self._path),
+                f"exchanges cannot be written: the disk has not kept up for {_STUCK_S:.0f} s",
+                where=str(self._segments.path),
                 next_step="see whether the file system hangs; the same command resumes",
             )
 
     def _run(self) -> None:
-        while True:
+        try:
+            while self._write_batch():
+                pass
+        except BaseException as problem:
             with self._state:
-                self._state.wait_for(self._is_due, timeout=BATCH_S)
-                entries, self._entries = self._entries, []
-                self._is_flushing = False
-                is_last = self._is_closing
-            try:
-                self._write(entries)
-            except BaseException as problem:
-                self._report(problem)
-                if not isinstance(problem, OSError):
-                    raise
-                return
-            with self._state:
-                self._written += len(entries)
-                self._backlog_bytes = sum(_size(entry) for entry in self._entries)
+                self._problem = problem
                 self._state.notify_all()
-            if is_last:
-                self._end_segment()
-                return
+            if not isinstance(problem, OSError):
+                raise  # a fault of ours: its traceback is worth printing
+        finally:
+            self._segments.close()
+
+    def _write_batch(self) -> bool:
+        """Wait for a batch and write it; return whether there is more to come."""
+        with self._state:
+            self._state.wait_for(self._is_due, timeout=BATCH_S)
+            entries, self._entries = self._entries, []
+            self._is_flushing = False
+            is_last = self._is_closing
+        self._write(entries)
+        size_bytes = sum(map(_size_bytes, entries))
+        with self._state:
+            self._written += len(entries)
+            self._backlog_bytes -= size_bytes
+            self._state.notify_all()
+        return not is_last
 
     def _is_due(self) -> bool:
         return self._is_closing or self._is_flushing or len(self._entries) >= BATCH_RECORDS
 
-    def _report(self, problem: BaseException) -> None:
-        with self._state:
-            self._problem = problem
-            self._state.notify_all()
-
     def _write(self, entries: list[Entry]) -> None:
         if not entries:
             return
-        if self._file == _NO_FILE or self._offset >= self._segment_bytes:
-            self._begin_segment()
-        places, parts = [], []
-        for entry in entries:
-            record = self._encoded(entry)
-            places.append(self._offset)
-            parts.append(record)
-            self._offset += len(record)
-        _write_whole(self._file, b"".join(parts))
-        os.fsync(self._file)
-        for entry, place in zip(entries, places, strict=True):
+        records = [self._encoded(entry) for entry in entries]
+        path, offset = self._segments.write(b"".join(records))
+        for entry, record in zip(entries, records, strict=True):
             if entry.is_written is not None:
-                entry.is_written(self._path, place)
+                entry.is_written(path, offset)
+            offset += len(record)
 
     def _encoded(self, entry: Entry) -> bytes:
         return encode(
@@ -169,47 +163,58 @@ class Writer:
             compress=self._compressor.compress,
         )
 
-    def _begin_segment(self) -> None:
-        self._end_segment()
-        self._path = self._folder / _new_name(self._folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o644)
-        self._offset = 0
-        _sync_folder(self._folder)
+    def _failure(self, problem: BaseException) -> ExecutionError:
+        reason = problem.strerror if isinstance(problem, OSError) else repr(problem)
+        free = _free(self._segments.folder)
+        return ExecutionError(
+            f"exchanges cannot be written: {reason}",
+            where=f"{self._segments.path}: {_mib(self._backlog_bytes)} to write, {free} free",
+            next_step="make room, or keep the results elsewhere; the same command resumes",
+        )
 
-    def _end_segment(self) -> None:
+
+class _Segments:
+    """The files of one writer, of which the last grows; none is made before there is something to write."""
+
+    def __init__(self, folder: Path, segment_bytes: int) -> None:
+        self.folder = folder
+        self.path = folder  # of the file that grows, once there is one
+        self._segment_bytes = segment_bytes
+        self._file = _NO_FILE
+        self._offset = 0
+
+    def write(self, data: bytes) -> tuple[Path, int]:
+        """Write and sync; return where the data begin. Raises OSError."""
+        if self._file == _NO_FILE or self._offset >= self._segment_bytes:
+            self._begin()
+        offset = self._offset
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._file, left) :]
+        os.fsync(self._file)
+        self._offset += len(data)
+        return self.path, offset
+
+    def close(self) -> None:
+        """Close the file that grows."""
         if self._file != _NO_FILE:
             os.close(self._file)
             self._file = _NO_FILE
 
-    def _failure(self) -> ExecutionError:
-        problem = self._problem
-        reason = problem.strerror if isinstance(problem, OSError) else repr(problem)
-        return ExecutionError(
-            f"exchanges cannot be written: {reason}",
-            where=f"{self._path}: {_size_text(self._backlog_bytes)} to write, {_free(self._folder)} free",
-            next_step="make room or give another folder for the results; the same command resumes",
-        )
-
-
-_NO_FILE = -1
+    def _begin(self) -> None:
+        self.close()
+        self.path = self.folder / _new_name(self.folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self.path, flags, 0o644)
+        self._offset = 0
+        _sync_folder(self.folder)
 
 
 def _new_name(folder: Path) -> str:
     """Return a name that sorts behind all that are there, also where the clock was set back."""
-    names = [path.name for path in segment_paths(folder)]
-    newest = int(names[-1][:20]) if names else 0
-    return f"{max(time.time_ns(), newest + 1):020d}-{secrets.token_hex(4)}{SUFFIX}"
-
-
-def _size(entry: Entry) -> int:
-    return len(entry.header) + sum(map(len, entry.payload))
-
-
-def _write_whole(file: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file, left) :]
+    paths = segment_paths(folder)
+    newest = int(paths[-1].name[:TIME_DIGITS]) if paths else 0
+    return f"{max(time.time_ns(), newest + 1):0{TIME_DIGITS}d}-{secrets.token_hex(4)}{SUFFIX}"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -220,12 +225,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _size_text(size_bytes: int) -> str:
+def _size_bytes(entry: Entry) -> int:
+    return len(entry.header) + sum(map(len, entry.payload))
+
+
+def _mib(size_bytes: int) -> str:
     return f"{size_bytes / 1024**2:.1f} MiB"
 
 
 def _free(folder: Path) -> str:
     try:
-        return _size_text(shutil.disk_usage(folder).free)
+        return _mib(shutil.disk_usage(folder).free)
     except OSError:
         return "an unknown size"
