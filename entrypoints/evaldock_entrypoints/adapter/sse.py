@@ -4,7 +4,7 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html; what Ope
 https://platform.openai.com/docs/api-reference/chat-streaming.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from evaldock_entrypoints.adapter.parts import Assembly
 DONE = b"[DONE]"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIELD = b"data:"
+_STRETCH = 65536
 _MESSAGE_ONLY = frozenset({"index", "message", "text", "logprobs", "finish_reason"})
 
 
@@ -42,15 +43,17 @@ class EventParser:
 
     def close(self) -> list[bytes]:
         """Return the data of a last event that lacks its blank line: some servers end so after [DONE]."""
-        last = _data(b"".join(self._parts))
+        last = _data(b"".join(self._parts).strip(b"\n"))
         self._parts.clear()
         return [] if last is None else [last]
 
 
-def events(raw: bytes) -> list[bytes]:
-    """Return the data of all events of a whole stream."""
+def events(raw: bytes) -> Iterator[bytes]:
+    """Yield the data of all events of a whole stream, without a second copy of it."""
     parser = EventParser()
-    return parser.feed(raw) + parser.close()
+    for start in range(0, len(raw), _STRETCH):
+        yield from parser.feed(raw[start : start + _STRETCH])
+    yield from parser.close()
 
 
 def assembled(raw: bytes) -> Assembly:

@@ -58,14 +58,14 @@ def _judged_stream(body: bytes) -> dict[str, Any] | Failure:
     return invalid(f"{problem}: {_shown(body)}") if problem else tree
 
 
-def invalid(message: str, *, is_retriable: bool = True, sunk: bool = False) -> Failure:
+def invalid(message: str, *, is_retriable: bool = True) -> Failure:
     """Return the failure of a body that is no answer."""
-    return Failure(kind="invalid", message=message, status=_BAD_GATEWAY, is_retriable=is_retriable, sunk=sunk)
+    return Failure(kind="invalid", message=message, status=_BAD_GATEWAY, is_retriable=is_retriable)
 
 
-def cut(message: str, *, sunk: bool = False) -> Failure:
+def cut(message: str, *) -> Failure:
     """Return the failure of an answer that broke off."""
-    return Failure(kind="cut", message=message, status=_BAD_GATEWAY, sunk=sunk)
+    return Failure(kind="cut", message=message, status=_BAD_GATEWAY)
 
 
 def _problem(tree: dict[str, Any], name: str) -> str | None:

@@ -1,6 +1,5 @@
 """One attempt to get an answer over HTTP."""
 
-import errno
 import io
 import time
 from collections.abc import Mapping
@@ -12,11 +11,12 @@ import aiohttp
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.adapter.upstream import judging
 from evaldock_entrypoints.adapter.upstream.addresses import Address
+from evaldock_entrypoints.adapter.upstream.breaking import failure_of
 from evaldock_entrypoints.adapter.upstream.failure import Failure
 from evaldock_entrypoints.adapter.upstream.journey import Journey
 from evaldock_entrypoints.adapter.upstream.reading import Reading, TooLongError
 from evaldock_entrypoints.adapter.upstream.refusing import refused
-from evaldock_entrypoints.adapter.upstream.reply import Asking, FailureKind, Reply
+from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
 
 HOP_BY_HOP = frozenset(
     {
@@ -31,8 +31,6 @@ _LONGEST_FIELD = 65536
 _READ_BUFFER = 1 << 18
 _WARNED_BYTES = 1 << 20  # aiohttp sends longer bytes objects with a warning
 _TIMEOUTS_KEPT = 64
-_BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
-_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 _Taken = tuple[aiohttp.ClientResponse, dict[str, str], bytes]
 
 
@@ -74,24 +72,23 @@ class Transport:
 
     async def attempt(self, address: Address, journey: Journey, timeout_s: float) -> Reply | Failure:
         """Ask once. Raises only what the sink raises."""
-        asking = journey.asking
         began = time.perf_counter()
         reading = Reading(sink=journey.sink, redact=self._redact, max_body_bytes=self._max_body_bytes)
         try:
-            response, headers, body = await self._taken(address, asking, timeout_s, reading)
+            response, headers, body = await self._taken(address, journey.asking, timeout_s, reading)
         except TooLongError as error:
-            return judging.invalid(str(error), is_retriable=False, sunk=reading.sunk)
+            return _blamed(judging.invalid(str(error), is_retriable=False), reading)
         except (aiohttp.ClientError, OSError) as error:  # asyncio's TimeoutError is an OSError
             if reading.sink_failed:
                 raise
-            return _failed(error, reading, timeout_s)
+            return _blamed(failure_of(error, is_begun=reading.is_begun, timeout_s=timeout_s), reading)
         latency_ms = (time.perf_counter() - began) * 1000
         if not 200 <= response.status < 300:
             return refused(response.status, response.headers, body, self._redact)
         body = self._redact.answer_body(body)
-        found, is_stream = judging.judged(body, headers.get("content-type", ""), asking.expects)
+        found, is_stream = judging.judged(body, headers.get("content-type", ""), journey.asking.expects)
         if isinstance(found, Failure):
-            return self._blamed(found, reading)
+            return _blamed(replace(found, message=self._redact.text(found.message)), reading)
         if found is not None and not is_stream:
             headers["content-type"] = "application/json"  # whatever it came as: clients look at it first
         return Reply(
@@ -101,9 +98,9 @@ class Transport:
             tree=found,
             is_stream=is_stream,
             started_at=journey.started_at,
-            attempts=journey.attempts,
             latency_ms=latency_ms,
             ttft_ms=None if reading.first_at is None else (reading.first_at - began) * 1000,
+            attempts=journey.attempts,
             sunk=reading.sunk,
         )
 
@@ -138,12 +135,6 @@ class Transport:
                 self._timeouts[timeout_s] = known
         return known
 
-    def _blamed(self, failure: Failure, reading: Reading) -> Failure:
-        message = self._redact.text(failure.message)
-        return replace(
-            failure, message=message, sunk=reading.sunk, kind="cut" if reading.sunk else failure.kind
-        )
-
 
 def _payload(asking: Asking) -> bytes | io.BytesIO | None:
     if not asking.body and asking.method in ("GET", "HEAD"):
@@ -155,43 +146,6 @@ def _given(headers: Mapping[str, str]) -> dict[str, str]:
     return {low: value for name, value in headers.items() if (low := name.lower()) not in _NOT_GIVEN}
 
 
-def _failed(error: Exception, reading: Reading, timeout_s: float) -> Failure:
-    """Tell what an error of the connection means; aiohttp's own words may hold URLs, and are left out."""
-    match error:
-        case aiohttp.SocketTimeoutError():
-            return _timed_out("idle", "the answer stopped coming", reading)
-        case aiohttp.ConnectionTimeoutError():
-            return _unreached("no connection within the time allowed for it")
-        case TimeoutError():
-            return _timed_out("timeout", f"no whole answer within {timeout_s:g} s", reading)
-    if reading.is_begun:
-        return judging.cut(f"the connection broke off within the answer ({_name(error)})", sunk=reading.sunk)
-    match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            message = f"TLS: {error}"
-            return Failure(kind="connect", message=message, status=_BAD_GATEWAY)
-        case aiohttp.ClientConnectorError():
-            is_local = error.errno in _NO_DESCRIPTOR
-            return _unreached(f"no connection: {error.strerror or _name(error)}", is_local=is_local)
-        case aiohttp.ClientResponseError():
-            return judging.invalid("what came is no HTTP response")
-    return Failure(
-        kind="connect",
-        message=f"the connection ended before an answer came ({_name(error)})",
-        status=_BAD_GATEWAY,
-        is_dropped=True,
-    )
-
-
-def _timed_out(kind: FailureKind, message: str, reading: Reading) -> Failure:
-    return Failure(kind=kind, message=message, status=_GATEWAY_TIMEOUT, sunk=reading.sunk)
-
-
-def _unreached(message: str, *, is_local: bool = False) -> Failure:
-    return Failure(
-        kind="connect", message=message, status=_BAD_GATEWAY, is_unreached=not is_local, is_local=is_local
-    )
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__
+def _blamed(failure: Failure, reading: Reading) -> Failure:
+    """Return a failure as what it is for a harness that has part of the answer already."""
+    return replace(failure, kind="cut", sunk=True) if reading.sunk else failure
