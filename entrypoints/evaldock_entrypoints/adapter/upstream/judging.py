@@ -63,7 +63,7 @@ def invalid(message: str, *, is_retriable: bool = True) -> Failure:
     return Failure(kind="invalid", message=message, status=_BAD_GATEWAY, is_retriable=is_retriable)
 
 
-def cut(message: str, *) -> Failure:
+def cut(message: str) -> Failure:
     """Return the failure of an answer that broke off."""
     return Failure(kind="cut", message=message, status=_BAD_GATEWAY)
 
