@@ -51,6 +51,12 @@ class PayloadModifier(Strict):
     headers_to_remove: list[str] = Field(default_factory=list, description="in any case of letters")
     headers_to_rename: dict[str, str] = Field(default_factory=dict, description="in any case of letters")
 
+    @field_validator("params_to_add", "params_to_remove", "params_to_rename")
+    @classmethod
+    def _leave_streaming(cls, params: Any) -> Any:
+        _refuse_stream(params)
+        return params
+
     @field_validator("headers_to_add")
     @classmethod
     def _adds_no_secret(cls, headers: dict[str, str]) -> dict[str, str]:
@@ -81,6 +87,12 @@ class DropParams(Strict):
     """Fields taken out at the top of each body, and nowhere below."""
 
     params: list[str] = Field(min_length=1, description="their names")
+
+    @field_validator("params")
+    @classmethod
+    def _leave_streaming(cls, params: list[str]) -> list[str]:
+        _refuse_stream(params)
+        return params
 
 
 class TurnCounter(Strict):
@@ -149,6 +161,13 @@ class ReasoningReplay(Strict):
         description="remembered answers; the oldest go first",
     )
     max_size_mb: Whole = Field(default=64, ge=1, description="memory that they may take")
+
+
+def _refuse_stream(names: Iterable[Any]) -> None:
+    if "stream" in names:
+        raise ValueError(
+            "the harness decides whether it reads a stream; set api_endpoint.stream for streams upstream"
+        )
 
 
 def _refuse_headers(names: Iterable[str]) -> None:
