@@ -11,8 +11,8 @@ from evaldock_entrypoints.adapter.front import Front
 from evaldock_entrypoints.adapter.routes import Destination, Routes, UnknownPathError
 from evaldock_entrypoints.adapter.upstream import Terms
 from evaldock_entrypoints.adapter.upstream.reply import Asking
+from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 
-PROBE_HEADER = "x-evaldock-probe"  # a question about the endpoint, not one of the task
 _PROBE_TERMS = Terms(attempt_timeout_s=60.0, max_retries=0, total_timeout_s=60.0)
 AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
 

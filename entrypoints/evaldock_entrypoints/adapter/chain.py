@@ -75,7 +75,8 @@ def step_observes(link: Link) -> bool:
 async def _taken(step: _Step, *arguments: object) -> Answer | None:
     try:
         found = step.hook(*arguments)
-        return await found if step.is_async else found
+        answer: Answer | None = await found if step.is_async else found
+        return answer
     except Exception as error:
         if step.best_effort:
             return None

@@ -27,14 +27,15 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 @click.option(
     "--settings", "path", type=click.Path(path_type=Path), required=True, help="Its settings, JSON."
 )
-def adapter(path: Path) -> None:
+@click.option("--until_stdin_ends", is_flag=True, help="Stop when standard input is closed.")
+def adapter(path: Path, *, until_stdin_ends: bool) -> None:
     """Stand between harnesses and endpoints until SIGTERM.
 
     Keys are taken from the environment, from the variables that the settings name.
     """
     _hide_environment()
     settings = _read(path)
-    uvloop.run(_serve(settings))
+    uvloop.run(_serve(settings, until_stdin_ends=until_stdin_ends))
 
 
 def _read(path: Path) -> AdapterSettings:
@@ -48,17 +49,19 @@ def _read(path: Path) -> AdapterSettings:
         ) from error
 
 
-async def _serve(settings: AdapterSettings) -> None:
-    told = asyncio.Event()
+async def _serve(settings: AdapterSettings, *, until_stdin_ends: bool) -> None:
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, told.set)
+    if until_stdin_ends:  # whoever started us is gone, even if it was killed
+        loop.add_reader(sys.stdin.fileno(), told.set)
     async with running(settings, os.environ) as status:
         click.echo(json.dumps(status))
         await told.wait()
 
 
 def _hide_environment() -> None:
-    """Keep this process's environment, which holds keys, from other processes of the same user (man 2 prctl)."""
+    """Keep the environment, which holds keys, from other processes of this user (man 2 prctl)."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

@@ -75,9 +75,7 @@ class Client:
         """Send a whole answer; return whether the client was still there to take it."""
         lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         lines.append((b"content-length", str(len(body)).encode()))
-        is_there = (
-            not self._transport.is_closing()
-        )  # asked before: we may close it ourselves after the answer
+        is_there = not self._transport.is_closing()  # asked before: after the answer we may close it
         await self._start(status, lines)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         return is_there

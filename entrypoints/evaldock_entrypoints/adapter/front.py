@@ -17,10 +17,10 @@ from evaldock_entrypoints.adapter.lane import Lane
 from evaldock_entrypoints.adapter.signals import facts_of
 from evaldock_entrypoints.adapter.upstream import Terms, Upstream
 from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
-from evaldock_entrypoints.contract.errors import EndpointError
+from evaldock_entrypoints.contract.errors import EndpointError, ExecutionError
 from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.key import digest_of
-from evaldock_entrypoints.exchanges.record import Delivery, Exchange
+from evaldock_entrypoints.exchanges.record import Exchange, Source
 
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
@@ -30,7 +30,16 @@ _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
     "embeddings": "embeddings",
     "other": "anything",
 }
-Source = Literal["asked", "stored", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A request as it goes to the store and the endpoint. arrived: its number in this session."""
+
+    body: bytes
+    digest: bytes
+    ordinal: int
+    arrived: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +63,6 @@ class Front:
     upstream: Upstream
     terms: Terms
     key_name: str | None
-    reuses: bool  # answers of earlier sessions
     asks_streamed: bool  # though the harness wants it whole
     passes_streams: bool  # part by part, as they come
     replays: bool  # asks nobody
@@ -65,24 +73,30 @@ class Front:
         counts = self.lane.counts
         counts.requests += 1
         counts.in_flight += 1
+        arrived = self.lane.store.arrived()
         try:
-            await self._respond(call, client)
+            await self._respond(call, client, arrived)
         except InterceptorError as error:
-            self._note_failure(call, "chain", str(error))
+            self._note_failure(call, "chain", str(error), arrived)
             await client.send_error(500, str(error), "interceptor_failed")
+        except ExecutionError as error:  # the store cannot be written: no further answer could be proven
+            self.lane.stop_all(error)
+            await client.send_error(507, error.message, "store_failed")
         except Exception as error:
-            self._note_failure(call, "internal", f"{type(error).__name__}: {error}")
+            self._note_failure(call, "internal", f"{type(error).__name__}: {error}", arrived)
             raise  # a fault of ours: the server logs it and answers 500
         finally:
             counts.in_flight -= 1
 
-    async def _respond(self, call: Call, client: Client) -> None:
+    async def _respond(self, call: Call, client: Client, arrived: int) -> None:
         if self.lane.stopped is not None:
             await client.send_error(503, self.lane.stopped.message, "task_stopped")
             return
         early = await self.chain.request(call)
         if early is not None:
-            self._note_failure(call, "limit", f"answered by an interceptor with status {early.status}")
+            self._note_failure(
+                call, "limit", f"answered by an interceptor with status {early.status}", arrived
+            )
             await client.send(early.status, early.headers, early.body.encoded())
             return
         body = self._outgoing(call)
@@ -90,12 +104,14 @@ class Front:
         ordinal = self.lane.ordinals.claim(digest, client)
         is_delivered = False
         try:
-            obtained = await self._obtain(call, body, digest, ordinal, client)
-            is_delivered = await self._hand_over(call, obtained, client)
+            asked = Asked(body=body, digest=digest, ordinal=ordinal, arrived=arrived)
+            obtained = await self._obtain(call, asked, client)
+            is_delivered = await self._hand_over(call, asked, obtained, client)
         finally:
-            self._settle(digest, ordinal, is_delivered=is_delivered)
+            settle = self.lane.ordinals.delivered if is_delivered else self.lane.ordinals.released
+            settle(digest, ordinal, client)
         if is_delivered:
-            self._note_delivery(call, obtained)
+            self._note_delivery(call, asked, obtained)
 
     def _outgoing(self, call: Call) -> bytes:
         if self.asks_streamed and not call.wants_stream and call.kind in ("chat", "completions"):
@@ -107,62 +123,63 @@ class Front:
     def _route(self, call: Call) -> str:
         return call.route if self.role is None else f"/aux/{self.role}{call.route}"
 
-    async def _obtain(self, call: Call, body: bytes, digest: bytes, ordinal: int, client: Client) -> Obtained:
+    async def _obtain(self, call: Call, asked: Asked, client: Client) -> Obtained:
         """Return the stored answer, that of a request under way for the same ordinal, or a fresh one."""
-        found = self.lane.store.find(digest, ordinal)
-        if found is not None and (self.reuses or found.exchange.facts.started_at >= self.lane.opened_at):
+        key = (asked.digest, asked.ordinal)
+        if (found := self.lane.store.find(*key)) is not None:
             headers = {"content-type": found.exchange.content_type}
             return Obtained(exchange=found.exchange, source=found.source, headers=headers)
-        if (pending := self._pending.get((digest, ordinal))) is not None:
+        if (pending := self._pending.get(key)) is not None:
             return replace(await asyncio.shield(pending), sunk=False)
-        self._pending[digest, ordinal] = future = asyncio.get_running_loop().create_future()
+        self._pending[key] = future = asyncio.get_running_loop().create_future()
         try:
-            obtained = await self._asked(call, body, digest, ordinal, client)
+            obtained = await self._asked(call, asked, client)
             future.set_result(obtained)
             return obtained
         finally:
-            del self._pending[digest, ordinal]
+            del self._pending[key]
             future.cancel()  # of no effect on one that has its result
 
-    async def _asked(self, call: Call, body: bytes, digest: bytes, ordinal: int, client: Client) -> Obtained:
+    async def _asked(self, call: Call, asked: Asked, client: Client) -> Obtained:
         sink = client.part if call.wants_stream and self.passes_streams else None
         asking = Asking(
             method="POST",
             path=call.route,
-            body=body,
+            body=asked.body,
             headers=call.headers,
             expects=_EXPECTED[call.kind],
-            digest=digest,
+            digest=asked.digest,
         )
         reply = _missing(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
         exchange = Exchange(
-            digest=digest,
-            ordinal=ordinal,
-            route=self._route(call),
+            digest=asked.digest,
+            ordinal=asked.ordinal,
+            role=self.role,
+            route=call.route,
             status=reply.status,
             content_type=reply.headers.get("content-type", ""),
-            request=body,
+            request=asked.body,
             response=reply.body,
             is_stream=reply.is_stream,
             facts=facts_of(call, reply),
         )
-        self._keep(exchange, reply)
+        self._keep(exchange, reply, asked)
         return Obtained(
             exchange=exchange, source="asked", headers=reply.headers, tree=reply.tree, sunk=reply.sunk
         )
 
-    def _keep(self, exchange: Exchange, reply: Reply) -> None:
+    def _keep(self, exchange: Exchange, reply: Reply, asked: Asked) -> None:
         counts = self.lane.counts
         counts.retried += reply.attempts > 1
         if reply.kind is None:
             self.lane.store.add(exchange)
             return
         counts.failed += 1
-        self.lane.store.fail(exchange)
+        self.lane.store.fail(exchange, arrived=asked.arrived)
         if reply.status == 401:
             self.lane.stop_all(_refused(self.upstream.base_url, self.key_name, reply.message))
 
-    async def _hand_over(self, call: Call, obtained: Obtained, client: Client) -> bool:
+    async def _hand_over(self, call: Call, asked: Asked, obtained: Obtained, client: Client) -> bool:
         """Send the answer back through the chain; return whether the harness got one."""
         exchange = obtained.exchange
         answer = Answer(
@@ -177,7 +194,9 @@ class Front:
             await self._send_failure(obtained, answer, client)
             return False
         if answer.status >= 400:
-            self._note_failure(call, "chain", f"turned into status {answer.status} by an interceptor")
+            self._note_failure(
+                call, "chain", f"turned into status {answer.status} by an interceptor", asked.arrived
+            )
             await client.send(answer.status, answer.headers, answer.body.encoded())
             return False
         return await self._send(call, obtained, answer, client)
@@ -198,45 +217,32 @@ class Front:
             return
         await client.send(answer.status, answer.headers, answer.body.encoded())
 
-    def _settle(self, digest: bytes, ordinal: int, *, is_delivered: bool) -> None:
-        if is_delivered:
-            self.lane.ordinals.delivered(digest, ordinal)
-        else:
-            self.lane.ordinals.released(digest, ordinal)
-
-    def _note_delivery(self, call: Call, obtained: Obtained) -> None:
-        exchange, counts = obtained.exchange, self.lane.counts
+    def _note_delivery(self, call: Call, asked: Asked, obtained: Obtained) -> None:
+        counts = self.lane.counts
         counts.answered += 1
         counts.cached += obtained.source != "asked"
         self.lane.store.deliver(
-            Delivery(
-                digest=exchange.digest,
-                ordinal=exchange.ordinal,
-                session=self.lane.session,
-                source=obtained.source,
-                at=time.time(),
-                notes=call.notes,
-            )
+            asked.digest, asked.ordinal, source=obtained.source, arrived=asked.arrived, notes=call.notes
         )
 
-    def _note_failure(self, call: Call, kind: str, message: str) -> None:
+    def _note_failure(self, call: Call, kind: str, message: str, arrived: int) -> None:
         """Keep a request that the chain itself let fail: it is an error of the task like any other."""
         self.lane.counts.failed += 1
         now = time.time()
         facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
-        route = self._route(call)
         self.lane.store.fail(
             Exchange(
-                digest=digest_of(route, call.body.raw),
+                digest=digest_of(self._route(call), call.body.raw),
                 ordinal=0,
-                route=route,
+                role=self.role,
+                route=call.route,
                 status=500,
                 content_type="",
                 request=call.body.raw,
                 response=b"",
-                is_stream=False,
                 facts=facts,
-            )
+            ),
+            arrived=arrived,
         )
 
 

@@ -42,7 +42,7 @@ class Interceptor(Generic[ConfigT]):
         self.config = config
         self.context = context
 
-    def on_request(self, call: Call) -> Answer | None:
+    def on_request(self, call: Call) -> Answer | None:  # noqa: ARG002 - for sub-classes
         """Look at or change a request; an answer returned here goes back at once and is not kept."""
         return None
 

@@ -1,6 +1,5 @@
 """One task in the adapter: its store of exchanges, its ordinals, its counts."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,16 +11,14 @@ from evaldock_entrypoints.exchanges.store import Store
 
 @dataclass(kw_only=True)
 class Lane:
-    """What the models of one task share. session: this life of the adapter."""
+    """What the models of one task share."""
 
     task: str
-    session: str
     store: Store
     stop_all: Callable[[EvaldockError], None]  # ends the whole run
     ordinals: Ordinals = field(default_factory=Ordinals)
     counts: Counts = field(default_factory=Counts)
     stopped: EvaldockError | None = None  # why nothing more is asked
-    opened_at: float = field(default_factory=time.time)
 
     def stop(self, error: EvaldockError) -> None:
         """Ask nothing more for this task; the first reason stands."""

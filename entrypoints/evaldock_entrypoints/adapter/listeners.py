@@ -7,7 +7,6 @@ when the connection over which it came does, so a container that is gone leaves 
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from evaldock_entrypoints.adapter.app import App
+from evaldock_entrypoints.contract.files import open_folder
 
 _BACKLOG = 4096
 _IDLE_S = 3600  # a harness may think long between two requests
@@ -28,7 +28,7 @@ _MESSAGE_BYTES = 65536
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection's transport to the application: ASGI cannot tell whether a client is still there."""
+    """Hands the connection to the application: ASGI alone cannot tell whether a client is still there."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -91,7 +91,7 @@ class Listeners:
         if waiting:
             await asyncio.wait(waiting, timeout=grace_s)
         for connection in list(self._state.connections):
-            connection.transport.close()  # type: ignore[union-attr]
+            connection.transport.close()
         for task in (*self._tasks, *self._state.tasks):
             task.cancel()
         await asyncio.sleep(0)
@@ -180,10 +180,10 @@ def _task_of(message: bytes) -> str:
 async def _readable(connection: socket.socket) -> bool:
     """Wait until there is something to read; always true."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(connection.fileno(), lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_reader(connection.fileno(), ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(connection.fileno())
     return True
@@ -199,13 +199,3 @@ def _unix_listener(path: Path) -> socket.socket:
     path.chmod(0o600)
     listener.listen(_BACKLOG)
     return listener
-
-
-@contextlib.contextmanager
-def open_folder(folder: Path) -> Iterator[int]:
-    """Yield a descriptor of a folder."""
-    number = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield number
-    finally:
-        os.close(number)

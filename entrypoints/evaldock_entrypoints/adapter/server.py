@@ -20,9 +20,10 @@ from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.adapter.registry import build
 from evaldock_entrypoints.adapter.routes import Routes
 from evaldock_entrypoints.adapter.status import StatusFile, error_tree
-from evaldock_entrypoints.adapter.upstream import Terms, Upstream
+from evaldock_entrypoints.adapter.upstream import Upstream, connection_room, terms_of
 from evaldock_entrypoints.contract.adapter import (
     EXCHANGES,
+    SOCKET_FOLDER,
     SOCKET_NAME,
     STATUS_NAME,
     AdapterSettings,
@@ -36,7 +37,6 @@ from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.exchanges.store import Store
 
 DRAIN_S = 5.0
-SOCKET_FOLDER = "socket"
 _FEWEST_CONNECTIONS = 4
 
 
@@ -56,9 +56,9 @@ class Adapter:
         """Open stores, chains and pools; they close with the stack."""
         for name, task in self.settings.tasks.items():
             lane = self.lanes[name] = self._lane(name, task, stack)
-            models = {None: task.target, **task.auxiliary}
+            models = [(None, task.target), *task.auxiliary.items()]
             self.fronts[name] = {
-                role: await self._front(lane, task, role, served, stack) for role, served in models.items()
+                role: await self._front(lane, task, role, served, stack) for role, served in models
             }
 
     def stop_all(self, error: EvaldockError) -> None:
@@ -85,8 +85,8 @@ class Adapter:
         (folder / EXCHANGES).mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         shared = Path(caching.shared) / task.target.identity if caching.shared else None
-        store = stack.enter_context(Store(folder / EXCHANGES, session=self.session, shared=shared))
-        return Lane(task=name, session=self.session, store=store, stop_all=self.stop_all)
+        store = Store(folder / EXCHANGES, session=self.session, shared=shared, reuse=caching.reuse)
+        return Lane(task=name, store=stack.enter_context(store), stop_all=self.stop_all)
 
     async def _front(
         self,
@@ -110,9 +110,10 @@ class Adapter:
             role=role,
             chain=chain,
             upstream=await self._upstream(served, policy, stack),
-            terms=_terms(served, policy),
+            terms=terms_of(
+                policy, request_timeout_s=served.request_timeout_s, max_retries=served.max_retries
+            ),
             key_name=served.api_key_name,
-            reuses=caching_of(served.interceptors).reuse,
             asks_streamed=served.stream,
             passes_streams=mode == "pass" or (mode == "auto" and not chain.changes_answers),
             replays=self.settings.replay,
@@ -134,11 +135,6 @@ class Adapter:
             self.upstreams[identity] = await stack.enter_async_context(upstream)
         return self.upstreams[identity]
 
-    def room(self) -> int:
-        """Return how many connections of harnesses there is room for."""
-        rooms = [upstream.connection_room() for upstream in self.upstreams.values()]
-        return max(_FEWEST_CONNECTIONS, min(rooms, default=_FEWEST_CONNECTIONS))
-
 
 @contextlib.asynccontextmanager
 async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
@@ -148,7 +144,9 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
     async with contextlib.AsyncExitStack() as stack:
         await adapter.open(stack)
         app = App(routes=Routes(fronts=adapter.fronts))
-        listeners = Listeners(app=app, room=adapter.room(), has_task=adapter.lanes.__contains__)
+        listeners = Listeners(
+            app=app, room=max(_FEWEST_CONNECTIONS, connection_room()), has_task=adapter.lanes.__contains__
+        )
         app.is_crowded = listeners.is_crowded
         address = _listen(settings, folder, listeners)
         status = StatusFile(path=folder / STATUS_NAME, current=lambda: {**adapter.status(), **address})
@@ -187,14 +185,6 @@ def _keys(settings: AdapterSettings, environ: Mapping[str, str]) -> dict[str, st
     names = dict.fromkeys(model.api_key_name for model in served if model.api_key_name)
     found = {name: key_value(name, environ) for name in names}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _terms(served: Served, policy: EndpointPolicy) -> Terms:
-    return Terms(
-        attempt_timeout_s=policy.attempt_timeout_s or served.request_timeout_s,
-        max_retries=served.max_retries if policy.max_retries is None else policy.max_retries,
-        total_timeout_s=policy.total_timeout_s,
-    )
 
 
 def _new_session() -> str:

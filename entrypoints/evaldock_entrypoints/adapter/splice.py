@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 import orjson
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_scan_once = json.JSONDecoder().scan_once  # the C scanner: says where a value ends
+# The C scanner says where a value ends.
+_scan_once = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)

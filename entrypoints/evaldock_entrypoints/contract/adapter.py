@@ -1,14 +1,18 @@
 """What an adapter is told: which endpoints it stands before, for which tasks, through which chain."""
 
+import hashlib
+
 from pydantic import Field
 
 from evaldock_entrypoints.contract.fields import Strict, Switch, Whole
 from evaldock_entrypoints.contract.framework import EndpointType
 from evaldock_entrypoints.contract.target import Interceptor
 
+SOCKET_FOLDER = "socket"  # below the adapter's own folder
 SOCKET_NAME = "adapter.sock"
 STATUS_NAME = "status.json"
 EXCHANGES = "exchanges"
+PROBE_HEADER = "x-evaldock-probe"  # a question about the endpoint, not one of the task
 
 
 class Served(Strict):
@@ -40,3 +44,8 @@ class AdapterSettings(Strict):
     folder: str = Field(description="the adapter's own: its socket, its status and its log")
     listen: str | None = Field(default=None, description="HOST:PORT to listen on besides; port 0: a free one")
     replay: Switch = Field(default=False, description="answer from the store alone; a miss is an error")
+
+
+def identity_of(*facts: str) -> str:
+    """Return what names a model in a store that runs share: the same for the same facts, and for no others."""
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]

@@ -23,6 +23,7 @@ from evaldock_entrypoints.run_eval import request
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.run import Options, run_task
+from evaldock_entrypoints.run_eval.seal import Wanted
 
 PROGRAM = "run_eval"
 _IMAGE_RESULTS = Path("/results")
@@ -70,6 +71,18 @@ def data_dir() -> Path:
     help="With --phase in a sandbox: write here, take --output_dir as read-only.",
 )
 @click.option("--prove_only", is_flag=True, help="All phases have run elsewhere: parse, prove, write.")
+@click.option(
+    "--adapter_socket",
+    type=click.Path(path_type=Path),
+    help="Where the run's adapter is; without, this container starts one of its own.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(get_args(Wanted)),
+    default="auto",
+    show_default=True,
+    help="sealed: refuse to run where there is a way out.",
+)
 @click.option("--preflight_only", is_flag=True, help="Check everything, start nothing.")
 @click.option("--dry_run", is_flag=True, help="Print the merged task and the exact argv.")
 @click.option("--explain", is_flag=True, help="Print each value with where it was set.")
@@ -112,8 +125,11 @@ def _run(flags: dict[str, Any]) -> ExitCode:
         time_limit_s=flags["time_limit_s"],
         preflight_only=flags["preflight_only"],
         prove_only=flags["prove_only"],
+        adapter_socket=flags["adapter_socket"],
+        network=flags["network"],
     )
-    return run_task(job, options, environ={**os.environ, **asked.read.keys}, echo=click.echo)
+    settings = request.task_settings(asked, job)
+    return run_task(job, settings, options, environ={**os.environ, **asked.read.keys}, echo=click.echo)
 
 
 def _request(flags: dict[str, Any], framework: Framework) -> request.Request:

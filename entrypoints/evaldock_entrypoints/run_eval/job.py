@@ -18,7 +18,9 @@ class Job:
     task: Task
     params: dict[str, Any]  # limit_samples, parallelism, temperature, … merged
     extras: dict[str, Any]  # declared extras, merged
-    endpoint: Endpoint
+    endpoint: Endpoint  # the one under evaluation, as results record it
+    reached: Endpoint | None = None  # the same through the adapter, as the harness asks it
+    patience_s: float | None = None  # how long a harness waits for one answer: the adapter does the retrying
     output_dir: Path  # the task's own folder
     data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
     data_is_mounted: bool = False

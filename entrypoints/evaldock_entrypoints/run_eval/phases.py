@@ -5,7 +5,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,14 +29,15 @@ _PASSED_ON = (
     *("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES"),
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy"),
 )
+_NO_KEY = "the-adapter-has-it"  # some clients will not start without one
 _HARNESS = "/opt/harness/"  # the harness's environment, wherever it stands
 
 
 def template_values(job: Job) -> dict[str, Any]:
     """Return what framework.yml's placeholders stand for, secrets excepted."""
-    endpoint = job.endpoint
+    endpoint = job.reached or job.endpoint
     return {
-        "params": job.params,
+        "params": job.params | ({"request_timeout": job.patience_s} if job.patience_s else {}),
         "extras": job.extras,
         "endpoint": dict(endpoint.__dict__),
         "task": {"name": job.task.name, "native": job.task.native_name},
@@ -72,9 +73,10 @@ class PhaseRunner:
     """Runs phases until one fails; raises HarnessError, ExecutionError (memory) or InterruptedRunError."""
 
     job: Job
-    api_key: str | None
+    secrets: Sequence[str]  # values that no log may show
     deadline: float  # time.monotonic() at which everything must be over
     echo: Callable[[str], None]
+    watch: Callable[[], None] = lambda: None  # raises where the phase must end
     interrupted: threading.Event = field(default_factory=threading.Event)
 
     def run(self, phase: Phase) -> None:
@@ -89,12 +91,12 @@ class PhaseRunner:
             env=self._environment(phase),
             cwd=self.job.data_dir if self.job.data_dir.is_dir() else self.job.work_dir,
             log=self.job.logs_dir / f"{phase.name}.log",
-            redact=Redactor([self.api_key or ""]),
+            redact=Redactor(self.secrets),
             on_line=progress.read,
         )
         try:
             with child, self._listening():
-                finished = child.wait(self.deadline - time.monotonic(), self.interrupted)
+                finished = child.wait(self.deadline - time.monotonic(), self.interrupted, self.watch)
         except FileNotFoundError as error:
             raise HarnessError(
                 f"the harness's program is missing: {error.filename}",
@@ -110,7 +112,7 @@ class PhaseRunner:
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         base |= _OFFLINE | {"HOME": str(home), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
         base |= {"HF_HOME": str(home / "hf"), "PYTHONUNBUFFERED": "1", "XDG_CACHE_HOME": str(home / "cache")}
-        values = template_values(self.job) | {"secret": {"api_key": self.api_key or ""}}
+        values = template_values(self.job) | {"secret": {"api_key": _NO_KEY}}
         return base | {name: str(value) for name, value in render(phase.env, values).items()}
 
     @contextmanager

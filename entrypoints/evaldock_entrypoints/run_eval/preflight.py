@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from evaldock_entrypoints.contract.adapter import PROBE_HEADER
+from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 from evaldock_entrypoints.contract.tasks import refuse_missing_shots
 from evaldock_entrypoints.probe import Probe, wait_until_ready
@@ -12,8 +14,8 @@ from evaldock_entrypoints.run_eval.job import Job
 _WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no reason to refuse
 
 
-def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool, key: str | None) -> None:
-    """Raise UsageError or EndpointError for anything that would make the run fail or its score lie."""
+def refuse_unready(job: Job, *, allow_code_execution: bool) -> None:
+    """Raise UsageError for anything about task and folder that would make the run fail."""
     _refuse_unwritable(job.scratch_dir or job.output_dir)
     _refuse_code_execution(job, allowed=allow_code_execution)
     refuse_missing_shots(
@@ -23,10 +25,17 @@ def refuse_unready(job: Job, *, allow_code_execution: bool, needs_endpoint: bool
         place="params.extra.num_fewshot",
     )
     _refuse_missing_data(job)
-    if needs_endpoint:
-        probe = Probe(endpoint=job.endpoint, api_key=key)
-        wait_until_ready(probe, _WAIT_S)
-        _refuse_missing_tokenizer(job, probe)
+
+
+def refuse_unready_endpoint(job: Job, endpoint: Endpoint, key: str | None) -> None:
+    """Raise EndpointError where the endpoint does not answer as it should, or its score would lie.
+
+    endpoint: the one under evaluation, or the same through the adapter, which has the key.
+    """
+    probe = Probe(endpoint=endpoint, api_key=key)
+    probe.session.headers[PROBE_HEADER] = "1"  # to the adapter: no request of the task
+    wait_until_ready(probe, _WAIT_S)
+    _refuse_missing_tokenizer(job, probe)
 
 
 def _refuse_unwritable(folder: Path) -> None:
@@ -82,7 +91,7 @@ def _refuse_missing_tokenizer(job: Job, probe: Probe) -> None:
                 next_step="mount it, or check the path",
             )
         return
-    url = beside_v1(job.endpoint.base_url, "/tokenizer_info")
+    url = beside_v1(probe.endpoint.base_url, "/tokenizer_info")
     try:
         probe.get(url)
     except EndpointError as error:

@@ -15,6 +15,7 @@ from typing import IO
 
 TERM_GRACE_S = 10.0
 _LAST_LINES = 20
+_WATCH_PERIOD_S = 0.5
 _SEPARATORS = re.compile(rb"[\r\n]")
 
 
@@ -58,6 +59,7 @@ class Child:
         self._argv, self._env, self._cwd, self._log = list(argv), env, cwd, log
         self._redact, self._on_line = redact, on_line
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._watch_at = 0.0  # of time.monotonic()
 
     def __enter__(self) -> "Child":
         self._started = time.monotonic()
@@ -81,10 +83,16 @@ class Child:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def wait(self, deadline_s: float, interrupted: threading.Event) -> Finished:
-        """Wait for the end, the deadline (monotonic seconds from the start) or the event; then TERM, KILL."""
+    def wait(
+        self, deadline_s: float, interrupted: threading.Event, watch: Callable[[], None] = lambda: None
+    ) -> Finished:
+        """Wait for the end, the deadline (monotonic seconds from the start) or the event; then TERM, KILL.
+
+        watch: called now and then; what it raises ends the process too, and is raised again.
+        """
         stopped_by = None
         while self._process.poll() is None:
+            self._watch(watch)
             if interrupted.wait(0.05):
                 stopped_by = "signal"
             elif time.monotonic() - self._started > deadline_s:
@@ -102,6 +110,16 @@ class Child:
             last_lines=tuple(self._last),
             duration_s=duration_s,
         )
+
+    def _watch(self, watch: Callable[[], None]) -> None:
+        if time.monotonic() < self._watch_at:
+            return
+        self._watch_at = time.monotonic() + _WATCH_PERIOD_S
+        try:
+            watch()
+        except BaseException:
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         self._signal_group(signal.SIGTERM)

@@ -9,6 +9,7 @@ from typing import Any
 from evaldock_entrypoints.contract import statistics
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.results import Completeness, Metric, MetricClaim, Outcome, Sample, Status
+from evaldock_entrypoints.exchanges.traffic import SessionTraffic, Traffic
 
 _TOLERANCE = 1e-9
 
@@ -24,16 +25,17 @@ class Proof:
     groups: dict[str, dict[str, Metric]]
 
 
-def prove(outcome: Outcome, expected: int) -> Proof:
+def prove(outcome: Outcome, expected: int, traffic: SessionTraffic | None = None) -> Proof:
     """Count the samples against `expected` and compute every claim again from them.
 
+    traffic: what the adapter saw of the harness's last start; None where it saw nothing at all.
     Raises HarnessError where a whole set of samples does not carry what the harness reports. Where samples
     are missing the harness's own figure is not compared: it may count the missing ones in its own way.
     """
     samples = list(outcome.samples)
     scored = [sample for sample in samples if is_scored(sample)]
-    completeness = _completeness(samples, scored, expected)
-    reasons = tuple(_reasons(samples, completeness))
+    completeness = _completeness(samples, scored, expected, traffic)
+    reasons = (*_reasons(samples, completeness), *_traffic_reasons(samples, traffic))
     metrics = ((claim, _metric(claim, scored, whole=not reasons)) for claim in outcome.claims)
     claims = [(claim, metric) for claim, metric in metrics if metric is not None]
     return Proof(
@@ -50,16 +52,48 @@ def is_scored(sample: Sample) -> bool:
     return sample.error is None and bool(sample.scores) and all(map(math.isfinite, sample.scores.values()))
 
 
-def _completeness(samples: Sequence[Sample], scored: Sequence[Sample], expected: int) -> Completeness:
-    reasons = [sample.finish_reason for sample in samples if sample.finish_reason is not None]
-    answered = [sample.response for sample in scored if sample.response is not None]
-    return Completeness(
+def _completeness(
+    samples: Sequence[Sample], scored: Sequence[Sample], expected: int, traffic: SessionTraffic | None
+) -> Completeness:
+    errored = sum(sample.error is not None for sample in samples)
+    counts = Completeness(
         expected=expected,
         scored=len({(sample.id, sample.repeat) for sample in scored}),
-        errored=sum(sample.error is not None for sample in samples),
-        truncated=reasons.count("length") if reasons else None,
-        empty=sum(not response.strip() for response in answered) if answered else None,
+        errored=max(errored, len(traffic.outstanding) if traffic else 0),
     )
+    return counts.model_copy(update=_signals(samples, scored, traffic.target if traffic else None))
+
+
+def _signals(
+    samples: Sequence[Sample], scored: Sequence[Sample], traffic: Traffic | None
+) -> dict[str, int | None]:
+    """Return what the adapter counted, and what it did not see from the harness's own log."""
+    if traffic is None or not traffic.generations:
+        reasons = [sample.finish_reason for sample in samples if sample.finish_reason is not None]
+        answered = [sample.response for sample in scored if sample.response is not None]
+        told = {
+            "truncated": reasons.count("length") if reasons else None,
+            "empty": sum(not response.strip() for response in answered) if answered else None,
+        }
+    else:
+        told = {"truncated": traffic.truncated, "empty": traffic.empty, "refused": traffic.refused}
+    return told if traffic is None else {**told, "cached": traffic.cached, "retried": traffic.retried}
+
+
+def _traffic_reasons(samples: Sequence[Sample], traffic: SessionTraffic | None) -> list[str]:
+    """Return what the harness's own log hides: failed requests that it scored all the same, or none."""
+    if traffic is None:
+        return []
+    failures, errored = traffic.outstanding, sum(sample.error is not None for sample in samples)
+    if len(failures) > errored:
+        first = failures[0]
+        return [
+            f"{len(failures)} requests got no answer, and the harness reports {errored} failed samples, "
+            f"such as: {first.error}, status {first.status}: {first.message or 'no message'}"
+        ]
+    if samples and not traffic.target.requests and not failures:
+        return ["the harness scored samples, and it asked the endpoint nothing"]
+    return []
 
 
 def _reasons(samples: Sequence[Sample], counts: Completeness) -> list[str]:

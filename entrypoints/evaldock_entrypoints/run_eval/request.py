@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evaldock_entrypoints.contract.adapter import Served, TaskSettings, identity_of
+from evaldock_entrypoints.contract.chain import chain_of
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
-from evaldock_entrypoints.contract.errors import NotBuiltError, UsageError
+from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.explain import as_text, document_rows, task_rows
 from evaldock_entrypoints.contract.framework import Framework, Task
 from evaldock_entrypoints.contract.layers import KeyPath, Layer, Merged
 from evaldock_entrypoints.contract.overrides import override_layer, split_overrides
 from evaldock_entrypoints.contract.reader import load_yaml
 from evaldock_entrypoints.contract.reading import Read, flag_layer, read
+from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint
 from evaldock_entrypoints.contract.tasks import (
     EVERYWHERE,
     Requested,
@@ -113,6 +116,50 @@ def make_job(
     )
 
 
+def task_settings(asked: Asked, job: Job) -> TaskSettings:
+    """Return what an adapter of this task's own is told; raises UsageError for a chain that cannot be."""
+    target = asked.document.target
+    return TaskSettings(
+        target=_served(asked, job, job.endpoint, target.api_endpoint, _ENDPOINT),
+        auxiliary={
+            role: _served(asked, job, _auxiliary(role, wanted), wanted, ("target", "auxiliary", role))
+            for role, wanted in target.auxiliary.items()
+        },
+        folder=str(job.output_dir),
+    )
+
+
+def _served(asked: Asked, job: Job, endpoint: Endpoint, wanted: ApiEndpoint, path: KeyPath) -> Served:
+    """Return a model as the adapter stands before it; an auxiliary one may have bounds of its own."""
+    own = wanted if isinstance(wanted, AuxiliaryEndpoint) else AuxiliaryEndpoint()
+    return Served(
+        base_urls=[endpoint.base_url],
+        model_id=endpoint.model_id,
+        type=endpoint.type,
+        api_key_name=endpoint.api_key_name,
+        identity=identity_of(endpoint.base_url.partition("?")[0], endpoint.model_id),
+        interceptors=list(chain_of(wanted.adapter_config, asked.read.merged, (*path, "adapter_config"))),
+        request_timeout_s=float(own.request_timeout or job.params["request_timeout"]),
+        max_retries=job.params["max_retries"] if own.max_retries is None else own.max_retries,
+        stream=bool(wanted.stream),
+    )
+
+
+def _auxiliary(role: str, wanted: AuxiliaryEndpoint) -> Endpoint:
+    if not wanted.url or not wanted.model_id:
+        raise UsageError(
+            f'the auxiliary model "{role}" needs an address and a name',
+            where=f"target.auxiliary.{role}",
+            next_step="give url and model_id",
+        )
+    return endpoint_at(
+        wanted.url,
+        model_id=wanted.model_id,
+        endpoint_type=wanted.type or "chat",
+        api_key_name=wanted.api_key_name,
+    )
+
+
 def _output_dir(asked: Asked, request: Request) -> Path:
     """Return the task's own folder: --output_dir, or output.dir where the run configuration sets it."""
     if request.output_dir is not None:
@@ -200,8 +247,6 @@ def _name(entry: Any) -> str:
 
 def _endpoint(asked: Asked, framework: Framework, task: Task) -> Endpoint:
     wanted, merged = asked.document.target.api_endpoint, asked.read.merged
-    if wanted.adapter_config:
-        raise NotBuiltError("adapter_config", where=merged.place((*_ENDPOINT, "adapter_config")))
     if not wanted.url:
         raise UsageError(
             "no endpoint to evaluate", where="--model_url", next_step="give --model_url http://HOST:PORT/v1"

@@ -5,23 +5,29 @@ import importlib.util
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 
 import yaml
 
+from evaldock_entrypoints.contract.adapter import EXCHANGES, TaskSettings
 from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, HarnessError
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.contract.results import Outcome
-from evaldock_entrypoints.probe import key_value
+from evaldock_entrypoints.contract.secrets import key_value
+from evaldock_entrypoints.exchanges.traffic import read_traffic
 from evaldock_entrypoints.run_eval import preflight
+from evaldock_entrypoints.run_eval.adapter import Doorway, doorway, key_values, patience_s
 from evaldock_entrypoints.run_eval.job import Job, limited
 from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
 from evaldock_entrypoints.run_eval.prove import Proof, prove
+from evaldock_entrypoints.run_eval.seal import Wanted, probe_seal
 from evaldock_entrypoints.run_eval.state import State, open_state
 from evaldock_entrypoints.run_eval.template import HARNESS_GUIDE
-from evaldock_entrypoints.run_eval.write import results_path, write_failure, write_results
+from evaldock_entrypoints.run_eval.write import Record, results_path, write_failure, write_results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +40,28 @@ class Options:
     time_limit_s: float = 86_400.0
     preflight_only: bool = False
     prove_only: bool = False  # all phases have run in containers of their own
+    adapter_socket: Path | None = None  # of the run's adapter; None: start one of our own
+    network: Wanted = "auto"
 
 
-def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Callable[[str], None]) -> ExitCode:
-    """Run the task, or the named phases of it; raises EvaldockError after writing why into results.yml."""
+def run_task(
+    job: Job,
+    settings: TaskSettings,
+    options: Options,
+    *,
+    environ: dict[str, str],
+    echo: Callable[[str], None],
+) -> ExitCode:
+    """Run the task, or the named phases of it; raises EvaldockError after writing why into results.yml.
+
+    settings: of an adapter of this task's own, and how patient its harness must be with any.
+    """
     phases = [] if options.prove_only else _chosen(job, options.phases)
-    needs_endpoint = any(phase.network == "endpoint" for phase in phases)
-    key = key_value(job.endpoint.api_key_name, environ) if needs_endpoint else None
     executes = any(phase.executes_model_code for phase in phases)
-    preflight.refuse_unready(
-        job,
-        allow_code_execution=options.allow_code_execution or not executes,
-        needs_endpoint=needs_endpoint,
-        key=key,
-    )
+    preflight.refuse_unready(job, allow_code_execution=options.allow_code_execution or not executes)
+    asks_directly = options.adapter_socket is None and any(phase.network == "endpoint" for phase in phases)
+    if asks_directly:
+        preflight.refuse_unready_endpoint(job, job.endpoint, key_value(job.endpoint.api_key_name, environ))
     if options.preflight_only:
         return ExitCode.COMPLETE
     if job.scratch_dir is not None:
@@ -59,9 +73,9 @@ def run_task(job: Job, options: Options, *, environ: dict[str, str], echo: Calla
     try:
         if options.prove_only:
             return _finish(job, state, echo)
-        return _run_phases(job, phases, state, options, key, echo)
+        return _run_phases(job, settings, phases, state, options, environ, echo)
     except EvaldockError as error:
-        write_failure(job, error, started_at=state.started_at, ended_at=_now())
+        write_failure(job, error, Record(started_at=state.started_at, ended_at=_now(), network=state.network))
         raise
 
 
@@ -69,7 +83,7 @@ def _run_sandboxed(
     job: Job, phases: Sequence[Phase], options: Options, echo: Callable[[str], None]
 ) -> ExitCode:
     """Run phases that may write nothing but their own folders; whoever started us judges and remembers."""
-    runner = PhaseRunner(job=job, api_key=None, deadline=time.monotonic() + options.time_limit_s, echo=echo)
+    runner = PhaseRunner(job=job, secrets=(), deadline=time.monotonic() + options.time_limit_s, echo=echo)
     for phase in phases:
         runner.run(phase)
     return ExitCode.COMPLETE
@@ -77,32 +91,62 @@ def _run_sandboxed(
 
 def _run_phases(
     job: Job,
+    settings: TaskSettings,
     phases: Sequence[Phase],
     state: State,
     options: Options,
-    key: str | None,
+    environ: Mapping[str, str],
     echo: Callable[[str], None],
 ) -> ExitCode:
     deadline = time.monotonic() + options.time_limit_s
-    runner = PhaseRunner(job=job, api_key=key, deadline=deadline, echo=echo)
+    pending = [phase for phase in phases if phase.name not in state.finished_phases]
+    if pending:
+        state = replace(state, network=probe_seal(options.network).as_tree())
     state.write(job.output_dir)
-    for phase in phases:
-        if phase.name in state.finished_phases:
-            continue
-        runner.run(phase)
-        state = replace(state, finished_phases=(*state.finished_phases, phase.name))
-        state.write(job.output_dir)
+    with ExitStack() as stack:
+        door: Doorway | None = None
+        for phase in pending:
+            if phase.network == "endpoint" and door is None:
+                opened = doorway(job, settings, socket_path=options.adapter_socket, environ=environ)
+                door = stack.enter_context(opened)
+                if options.adapter_socket is not None:
+                    preflight.refuse_unready_endpoint(job, door.endpoint, None)
+            _run_phase(job, settings, door, phase, deadline, environ, echo)
+            state = replace(state, finished_phases=(*state.finished_phases, phase.name))
+            state.write(job.output_dir)
     if any(phase.name not in state.finished_phases for phase in job.framework.phases):
         return ExitCode.COMPLETE
     return _finish(job, state, echo)
+
+
+def _run_phase(
+    job: Job,
+    settings: TaskSettings,
+    door: Doorway | None,
+    phase: Phase,
+    deadline: float,
+    environ: Mapping[str, str],
+    echo: Callable[[str], None],
+) -> None:
+    reached = replace(job, reached=door.endpoint, patience_s=patience_s(settings)) if door else job
+    runner = PhaseRunner(
+        job=reached,
+        secrets=key_values(settings, environ),
+        deadline=deadline,
+        echo=echo,
+        watch=door.refuse_stopped if door else lambda: None,
+    )
+    runner.run(phase)
 
 
 def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
     # Whatever comes out below, the next run of the same command must ask again for what is missing.
     replace(state, finished_phases=()).write(job.output_dir)
     outcome = parse(job)
-    proof = prove(outcome, _expected(job, outcome))
-    write_results(job, outcome, proof, started_at=state.started_at, ended_at=_now())
+    traffic = read_traffic(job.output_dir / EXCHANGES)
+    proof = prove(outcome, _expected(job, outcome), traffic)
+    record = Record(started_at=state.started_at, ended_at=_now(), network=state.network)
+    write_results(job, outcome, proof, traffic, record)
     for line in summary_lines(job, proof):
         echo(line)
     if proof.status != "complete":

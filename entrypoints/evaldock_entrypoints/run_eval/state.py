@@ -32,6 +32,7 @@ class State:
     fingerprint: str
     finished_phases: tuple[str, ...] = ()
     started_at: str
+    network: dict[str, Any] | None = None  # what the probe found before the harness last ran
 
     def write(self, folder: Path) -> None:
         """Replace state.json."""
@@ -71,6 +72,7 @@ def open_state(job: Job, *, fresh: bool, now: str) -> State:
         fingerprint=mine,
         finished_phases=tuple(stored.get("finished_phases", ())),
         started_at=str(stored.get("started_at", now)),
+        network=stored.get("network"),
     )
 
 

@@ -1,8 +1,8 @@
 """Writes results.yml, samples.jsonl.zst and metrics.json of one task."""
 
 import os
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status, error_record
 from evaldock_entrypoints.contract.results_schema import results_schema_file
+from evaldock_entrypoints.exchanges.traffic import SessionTraffic, Traffic, percentiles
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import phase_argv
 from evaldock_entrypoints.run_eval.prove import Proof, as_results
@@ -17,12 +18,23 @@ from evaldock_entrypoints.run_eval.prove import Proof, as_results
 RESULTS_FILE = "results.yml"
 
 
-def write_results(job: Job, outcome: Outcome, proof: Proof, *, started_at: str, ended_at: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a run knows of itself. Times in RFC 3339; network: what the probe of the seal found."""
+
+    started_at: str
+    ended_at: str
+    network: Mapping[str, Any] | None = None
+
+
+def write_results(
+    job: Job, outcome: Outcome, proof: Proof, traffic: SessionTraffic | None, record: Record
+) -> None:
     """Write all three files; results.yml last, so that its presence means that the others are whole."""
     write_jsonl_zst(
         job.output_dir / "samples.jsonl.zst", (sample.model_dump_json() for sample in outcome.samples)
     )
-    write_json(job.output_dir / "metrics.json", traffic_metrics(outcome.samples))
+    write_json(job.output_dir / "metrics.json", traffic_metrics(outcome.samples, traffic))
     is_whole = proof.status == "complete"
     tree = _head(job, proof.status)
     tree["results"] = {
@@ -37,19 +49,19 @@ def write_results(job: Job, outcome: Outcome, proof: Proof, *, started_at: str, 
             "groups": as_results(proof.groups),
         }
     tree["completeness"] = proof.completeness.model_dump()
-    tree["provenance"] = _provenance(job, outcome, started_at, ended_at)
+    tree["provenance"] = _provenance(job, outcome, record)
     if job.task.note or outcome.notes:
         tree["notes"] = [*outcome.notes, *([job.task.note] if job.task.note else [])]
     _write(job, tree)
 
 
-def write_failure(job: Job, error: EvaldockError, *, started_at: str, ended_at: str) -> None:
+def write_failure(job: Job, error: EvaldockError, record: Record) -> None:
     """Write results.yml of a task that has no result: failed or interrupted, and why."""
     status: Status = "interrupted" if error.exit_code == error.exit_code.INTERRUPTED else "failed"
     tree = _head(job, status)
     tree["results"] = {"tasks": {}, "groups": {}}
     tree["error"] = error_record(error)
-    tree["provenance"] = _provenance(job, None, started_at, ended_at)
+    tree["provenance"] = _provenance(job, None, record)
     _write(job, tree)
 
 
@@ -82,7 +94,7 @@ def _head(job: Job, status: Status) -> dict[str, Any]:
     }
 
 
-def _provenance(job: Job, outcome: Outcome | None, started_at: str, ended_at: str) -> dict[str, Any]:
+def _provenance(job: Job, outcome: Outcome | None, record: Record) -> dict[str, Any]:
     datasets = {source.dataset for source in job.task.data}
     return {
         "harness": job.framework.name,
@@ -94,31 +106,39 @@ def _provenance(job: Job, outcome: Outcome | None, started_at: str, ended_at: st
         "num_fewshot": outcome.num_fewshot if outcome else None,
         "data": [entry for entry in job.manifest if entry["dataset"] in datasets],
         "facts": dict(outcome.facts) if outcome else {},
-        "started_at": started_at,
-        "ended_at": ended_at,
+        "network": dict(record.network) if record.network else None,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
     }
 
 
-def traffic_metrics(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return latency (ms) and token figures of the samples that carry them; None where none does."""
-    latencies = [sample.latency_ms for sample in samples if sample.latency_ms is not None]
-    prompt = [sample.prompt_tokens for sample in samples if sample.prompt_tokens is not None]
-    completion = [sample.completion_tokens for sample in samples if sample.completion_tokens is not None]
-    reasons = [sample.finish_reason for sample in samples if sample.finish_reason is not None]
+def traffic_metrics(samples: Sequence[Sample], traffic: SessionTraffic | None) -> dict[str, Any]:
+    """Return the task's figures as the adapter saw them, over all sessions: times in ms, tokens as told."""
+    if traffic is None:
+        return {"samples": len(samples)}
+    auxiliary = {role: _figures(found) for role, found in traffic.roles.items() if role is not None}
     return {
         "samples": len(samples),
-        "latency_ms": _percentiles(latencies),
-        "prompt_tokens": sum(prompt) if prompt else None,
-        "completion_tokens": sum(completion) if completion else None,
-        "finish_reasons": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        **_figures(traffic.target),
+        "auxiliary": auxiliary,
+        "corrupt_exchanges": traffic.corrupt,
     }
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    if len(values) < 2:
-        return {"p50": values[0], "p95": values[0], "p99": values[0], "max": values[0]} if values else None
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "max": max(values)}
+def _figures(traffic: Traffic) -> dict[str, Any]:
+    return {
+        "requests": traffic.requests,
+        "cached": traffic.cached,
+        "retried": traffic.retried,
+        "failed": len(traffic.outstanding),
+        "latency_ms": percentiles(traffic.latencies_ms),
+        "ttft_ms": percentiles(traffic.ttfts_ms),
+        "prompt_tokens": traffic.prompt_tokens,
+        "completion_tokens": traffic.completion_tokens,
+        "reasoning_tokens": traffic.reasoning_tokens,
+        "finish_reasons": dict(sorted(traffic.finish_reasons.items())),
+        "served_models": dict(sorted(traffic.served_models.items())),
+    }
 
 
 def results_path(folder: Path) -> Path:

@@ -1,0 +1,223 @@
+"""The adapter as a harness's container meets it: that of the run, or one of its own where it stands alone."""
+
+import json
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evaldock_entrypoints.contract.adapter import (
+    SOCKET_FOLDER,
+    SOCKET_NAME,
+    STATUS_NAME,
+    AdapterSettings,
+    TaskSettings,
+)
+from evaldock_entrypoints.contract.chain import policy_of
+from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
+from evaldock_entrypoints.contract.files import open_folder, write_bytes
+from evaldock_entrypoints.run_eval.job import Job
+
+_ANSWER_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 15.0
+_MARGIN_S = 60.0
+_ANSWER_BYTES = 4096
+_PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PYTHONPATH"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doorway:
+    """Where the harness finds its endpoint. own: the adapter that was started for this task alone."""
+
+    endpoint: Endpoint
+    own: "OwnAdapter | None" = None
+
+    def refuse_stopped(self) -> None:
+        """Raise what the adapter ended this task for, ExecutionError where it has ended itself."""
+        if self.own is not None:
+            self.own.refuse_stopped()
+
+
+@contextmanager
+def doorway(
+    job: Job, settings: TaskSettings, *, socket_path: Path | None, environ: Mapping[str, str]
+) -> Iterator[Doorway]:
+    """Open the harness's way through the adapter; raises ExecutionError where there is none.
+
+    socket_path: where the run's adapter takes listening sockets; None starts one of our own.
+    """
+    task = f"{job.framework.name}.{job.task.name}"
+    with ExitStack() as stack:
+        own = None
+        if socket_path is None:
+            own = stack.enter_context(own_adapter(task, settings, environ, job.logs_dir / "adapter.log"))
+            socket_path = own.folder / SOCKET_FOLDER / SOCKET_NAME
+        port = stack.enter_context(handed_over(task, socket_path))
+        base = f"http://127.0.0.1:{port}/t/{task}/v1"
+        reached = replace(
+            job.endpoint, base_url=base, url=route_url(base, job.endpoint.type), api_key_name=None
+        )
+        yield Doorway(endpoint=reached, own=own)
+
+
+@contextmanager
+def handed_over(task: str, path: Path) -> Iterator[int]:
+    """Listen on this network's loopback and hand the socket to the adapter; yield the port.
+
+    The adapter answers there until the block ends. Raises ExecutionError.
+    """
+    port, control = _handed(task, path)
+    with control:
+        yield port
+
+
+def _handed(task: str, path: Path) -> tuple[int, socket.socket]:
+    """Return the port and the connection that keeps it open."""
+    try:
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+            port = int(listener.getsockname()[1])
+            control = _connected(path)
+            socket.send_fds(control, [json.dumps({"task": task}).encode()], [listener.fileno()])
+        answer = json.loads(control.recv(_ANSWER_BYTES) or b"{}")
+    except (OSError, ValueError) as error:
+        raise _unreachable(path, error) from error
+    if answer.get("ok") is not True:
+        control.close()
+        raise _unreachable(path, answer.get("error", "it hung up"))
+    return port, control
+
+
+def _connected(path: Path) -> socket.socket:
+    control = socket.socket(socket.AF_UNIX)
+    control.settimeout(_ANSWER_TIMEOUT_S)
+    try:
+        with open_folder(path.parent) as number:
+            control.connect(f"/proc/self/fd/{number}/{path.name}")
+    except BaseException:
+        control.close()
+        raise
+    return control
+
+
+def _unreachable(path: Path, why: object) -> ExecutionError:
+    return ExecutionError(
+        f"the run's adapter cannot be reached: {why}",
+        where=str(path),
+        next_step="see logs/ for what it said last, then resume",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnAdapter:
+    """An adapter that this process started. log: what it says."""
+
+    task: str
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def refuse_stopped(self) -> None:
+        """Raise what the adapter ended this task for, ExecutionError where it has ended itself."""
+        if self.process.poll() is not None:
+            raise ExecutionError(
+                f"the adapter ended by itself, with status {self.process.returncode}",
+                where=str(self.log),
+                next_step="read what it said there; the same command resumes",
+            )
+        status = _read(self.folder / STATUS_NAME)
+        stopped = status.get("fatal") or status.get("tasks", {}).get(self.task, {}).get("stopped")
+        if stopped:
+            raise told(stopped)
+
+
+def told(error: Mapping[str, Any]) -> EvaldockError:
+    """Return an error as the adapter's status tells it."""
+    found = EvaldockError(str(error["message"]), where=error.get("where"), next_step=error.get("next"))
+    found.exit_code = ExitCode(int(error["exit_code"]))
+    return found
+
+
+@contextmanager
+def own_adapter(
+    task: str, settings: TaskSettings, environ: Mapping[str, str], log: Path
+) -> Iterator[OwnAdapter]:
+    """Run an adapter for one task while the block runs; raises ExecutionError where it does not start."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="evaldock-adapter-") as name, log.open("ab") as output:
+        folder = Path(name)
+        whole = AdapterSettings(tasks={task: settings}, folder=str(folder))
+        write_bytes(folder / "settings.json", whole.model_dump_json().encode())
+        argv = ["-m", "evaldock_entrypoints.adapter.cli", "--settings", str(folder / "settings.json")]
+        process = subprocess.Popen(
+            [sys.executable, "-B", *argv, "--until_stdin_ends"],
+            env=_environment(settings, environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+        with process:
+            try:
+                _wait_until_ready(process, log)
+                yield OwnAdapter(task=task, folder=folder, process=process, log=log)
+            finally:
+                _stop(process)
+
+
+def key_values(settings: TaskSettings, environ: Mapping[str, str]) -> list[str]:
+    """Return the keys that this process's own environment holds: no log may show them."""
+    models = (settings.target, *settings.auxiliary.values())
+    return [environ[name] for model in models if (name := model.api_key_name) and environ.get(name)]
+
+
+def patience_s(settings: TaskSettings) -> float:
+    """Return how long a harness is to wait for one answer: longer than the adapter tries to get it."""
+    policy = policy_of(settings.target.interceptors)
+    attempt_s = policy.attempt_timeout_s or settings.target.request_timeout_s
+    return max(policy.total_timeout_s, attempt_s) + _MARGIN_S
+
+
+def _environment(settings: TaskSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    models = (settings.target, *settings.auxiliary.values())
+    keys = [model.api_key_name for model in models if model.api_key_name]
+    return {name: environ[name] for name in (*_PASSED_ON, *keys) if name in environ}
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], _ANSWER_TIMEOUT_S)
+    if not readable or not process.stdout.readline():
+        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        raise ExecutionError(
+            "the adapter does not start",
+            where=str(log),
+            next_step="its last lines:\n" + "\n".join(f"    {line}" for line in last),
+        )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        status = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
