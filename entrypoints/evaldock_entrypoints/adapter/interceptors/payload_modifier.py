@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import orjson
+
 from evaldock_entrypoints.adapter.call import Call
 from evaldock_entrypoints.adapter.interceptor import Context, Interceptor
 from evaldock_entrypoints.contract import request_interceptors as contract
@@ -16,6 +18,7 @@ class PayloadModifier(Interceptor[contract.PayloadModifier]):
     def __init__(self, config: contract.PayloadModifier, context: Context) -> None:
         super().__init__(config, context)
         self._changes_body = bool(config.params_to_add or config.params_to_remove or config.params_to_rename)
+        self._added_params = orjson.dumps(config.params_to_add)
         self._removed_headers = frozenset(name.lower() for name in config.headers_to_remove)
         self._renamed_headers = {a.lower(): b.lower() for a, b in config.headers_to_rename.items()}
         self._added_headers = {name.lower(): value for name, value in config.headers_to_add.items()}
@@ -36,7 +39,7 @@ class PayloadModifier(Interceptor[contract.PayloadModifier]):
             _remove(tree, frozenset(self.config.params_to_remove))
         if self.config.params_to_rename:
             _rename(tree, self.config.params_to_rename)
-        tree.update(self.config.params_to_add)
+        tree.update(orjson.loads(self._added_params))  # later steps may change what one request got
 
 
 def _remove(value: Any, names: Collection[str]) -> None:

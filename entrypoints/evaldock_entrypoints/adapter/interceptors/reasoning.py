@@ -54,7 +54,7 @@ class Reasoning(Interceptor[contract.Reasoning]):
 
     def on_response(self, call: Call, answer: Answer) -> None:
         """Look at every choice; change those that hold reasoning."""
-        if answer.status >= 400 or call.kind not in ("chat", "completions"):
+        if answer.status >= 400 or not answer.facts.is_generation:
             return
         found = [self._look(choice) for choice in choices_of(answer.body.tree)]
         if self.config.track:
@@ -72,10 +72,7 @@ class Reasoning(Interceptor[contract.Reasoning]):
         content = message.get("content")
         beside, has_tools = of_fields(message), bool(message.get("tool_calls"))
         if (beside or has_tools) and self._tokens.start is None and self._tokens.end not in text_of(content):
-            cut, in_text = (
-                content,
-                Separated(text=text_of(content), reasoning=""),
-            )  # said elsewhere, or nothing
+            cut, in_text = content, Separated(text=text_of(content), reasoning="")
         else:
             cut, in_text = of_content(content, self._tokens)
         return _Found(whole=content, cut=cut, in_text=in_text, beside=beside, has_tools=has_tools)
@@ -96,8 +93,8 @@ class Reasoning(Interceptor[contract.Reasoning]):
     def _kept(self, found: _Found) -> Any:
         if found.in_text.is_open and self.config.include_if_not_finished:
             return found.whole
-        if found.whole is None and found.beside and not found.has_tools:
-            return ""  # a harness reads text
+        if not found.cut and not found.has_tools:
+            return ""  # neither null nor an empty list: a harness reads text
         return found.cut
 
     def _migrated(self, content: Any, found: _Found) -> Any:
