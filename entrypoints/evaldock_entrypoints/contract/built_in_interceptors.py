@@ -30,10 +30,11 @@ CACHING, ENDPOINT, STREAMING = "caching", "endpoint", "streaming"
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
-    """An interceptor of our own. changes_requests: it must stand before `endpoint`."""
+    """An interceptor of our own. changes_requests: it acts on them, and must stand before `endpoint`."""
 
     settings: type[Strict]
     changes_requests: bool = False
+    changes_answers: bool = False  # it needs streamed answers whole
     may_repeat: bool = False  # may stand in a chain more than once
 
 
@@ -42,7 +43,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     "consolidate_system": BuiltIn(settings=ConsolidateSystem, changes_requests=True),
     "payload_modifier": BuiltIn(settings=PayloadModifier, changes_requests=True, may_repeat=True),
     "drop_params": BuiltIn(settings=DropParams, changes_requests=True, may_repeat=True),
-    "modify_tools": BuiltIn(settings=ModifyTools, changes_requests=True),
+    "modify_tools": BuiltIn(settings=ModifyTools, changes_requests=True, changes_answers=True),
     "turn_counter": BuiltIn(settings=TurnCounter, changes_requests=True),
     "reasoning_replay": BuiltIn(settings=ReasoningReplay, changes_requests=True),
     "request_logging": BuiltIn(settings=RequestLogging, changes_requests=True),
@@ -52,8 +53,8 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     "response_stats": BuiltIn(settings=ResponseStats),
     "token_log": BuiltIn(settings=NoSettings),
     "response_logging": BuiltIn(settings=ResponseLogging),
-    "finish_reason": BuiltIn(settings=FinishReason),
-    "reasoning": BuiltIn(settings=Reasoning),
+    "finish_reason": BuiltIn(settings=FinishReason, changes_answers=True),
+    "reasoning": BuiltIn(settings=Reasoning, changes_answers=True),
     "progress_tracking": BuiltIn(settings=ProgressTracking),
     "raise_client_errors": BuiltIn(settings=RaiseClientErrors),
 }

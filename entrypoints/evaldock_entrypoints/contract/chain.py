@@ -189,6 +189,20 @@ def _refuse_disorder(steps: Sequence[_Step], merged: Merged) -> None:
                 next_step='put "reasoning" before "reasoning_replay"',
             )
         seen.add(name)
+    _refuse_passed_streams(steps, merged)
+
+
+def _refuse_passed_streams(steps: Sequence[_Step], merged: Merged) -> None:
+    if streaming_of([step.interceptor for step in steps]).mode != "pass":
+        return
+    for step in steps:
+        name = step.interceptor.name
+        if name in BUILT_IN and BUILT_IN[name].changes_answers:
+            raise UsageError(
+                f'"{name}" changes answers, and streams that pass part by part cannot be changed',
+                where=merged.place(step.path),
+                next_step='leave "streaming" out, or set its mode: coalesce',
+            )
 
 
 def _refuse_leftovers(config: AdapterConfig, merged: Merged, path: KeyPath) -> None:

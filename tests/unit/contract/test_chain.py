@@ -212,6 +212,12 @@ REFUSED = [
         "before",
     ),
     (
+        "interceptors: [{name: streaming, config: {mode: pass}}, {name: reasoning}]",
+        "cannot be changed",
+        "interceptors[1]",
+        "coalesce",
+    ),
+    (
         "interceptors: []\nuse_caching: true",
         "two spellings",
         "run.yaml:6  target.api_endpoint.adapter_config.use_caching",
