@@ -86,16 +86,16 @@ def as_events(tree: Mapping[str, Any], *, include_usage: bool = False) -> bytes:
 
 def _chat_pieces(choice: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     message = choice["message"]
-    delta = {name: value for name, value in message.items() if value is not None}
-    delta.setdefault("role", "assistant")
-    delta.setdefault("content", None)
+    delta = {name: value for name, value in message.items() if value is not None and name != "role"}
     if calls := message.get("tool_calls"):
         delta["tool_calls"] = [{"index": index} | call for index, call in enumerate(calls)]
     others = {name: value for name, value in choice.items() if name not in _MESSAGE_ONLY}
-    index = choice.get("index", 0)
-    yield {"index": index, "delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None}
-    end = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice.get("finish_reason")}
-    yield end | others
+    bare = {"index": choice.get("index", 0), "delta": {}, "logprobs": None, "finish_reason": None}
+    # Without the log-probabilities: OpenAI's client counts those of a choice's first part twice.
+    empty = None if message.get("content") is None else ""
+    yield bare | {"delta": {"role": message.get("role") or "assistant", "content": empty}}
+    yield bare | {"delta": delta, "logprobs": choice.get("logprobs")}
+    yield bare | {"finish_reason": choice.get("finish_reason")} | others
 
 
 def _completion_pieces(choice: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

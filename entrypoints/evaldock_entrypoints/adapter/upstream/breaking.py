@@ -1,6 +1,7 @@
 """What an error of the connection means. aiohttp's own words may hold URLs, and are left out."""
 
 import errno
+import os
 
 import aiohttp
 
@@ -34,7 +35,7 @@ def _before_the_head(error: Exception) -> Failure:
             message = "no connection: too many open files here (ulimit -n)"
             return Failure(kind="connect", message=message, status=_BAD_GATEWAY, is_local=True)
         case aiohttp.ClientConnectorError():
-            return _unreached(f"no connection: {error.strerror or error.os_error}")
+            return _unreached(f"no connection: {_words(error)}")
         case aiohttp.ClientHttpProxyError():
             message = f"no connection: the proxy answers status {error.status}"
             return Failure(kind="connect", message=message, status=_BAD_GATEWAY)
@@ -42,6 +43,12 @@ def _before_the_head(error: Exception) -> Failure:
             return invalid("what came is no HTTP response")
     message = f"the connection ended before an answer came ({type(error).__name__})"
     return Failure(kind="connect", message=message, status=_BAD_GATEWAY, is_dropped=True)
+
+
+def _words(error: aiohttp.ClientConnectorError) -> str:
+    """Return the system's words: asyncio's give no reason. Look-ups of names have numbers of their own."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror or error.os_error)
 
 
 def _unreached(message: str) -> Failure:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 import orjson
@@ -54,6 +55,7 @@ class Settings:
 
     seed: int = 42
     latency_ms: float = 0.0
+    slots: int | None = None  # answers made at a time; further requests wait in order
     api_key: str | None = None
     rules: tuple[Rule, ...] = ()
 
@@ -66,6 +68,9 @@ class FakeEndpoint:
         self._settings = settings
         self._plan = FaultPlan(settings.rules, seed=settings.seed)
         self._ledger = Ledger(model.table)
+        self._slots: AbstractAsyncContextManager[None] = (
+            asyncio.Semaphore(settings.slots) if settings.slots else nullcontext()
+        )
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Answer one request."""
@@ -93,7 +98,8 @@ class FakeEndpoint:
         answer = said if isinstance(said, Answer) else None
         if answer is not None:
             self._ledger.asked(answer.outcomes)
-        asked = _asked(checked, body, body_hash, ordinal, answer)
+        in_flight = self._ledger.in_flight
+        asked = _asked(checked, body, body_hash, ordinal, answer, in_flight)
         rule = await self._delay_and_pick(asked)
         await self._send(wire, self._reply(said, rule), rule)
         if answer is not None and (rule is None or rule.action in INTACT):
@@ -146,8 +152,9 @@ class FakeEndpoint:
             self._ledger.fault(hit.action)
         wait_ms = self._settings.latency_ms if asked.route in ("completions", "chat", "embeddings") else 0.0
         wait_ms += sum(delay.latency_ms for delay in delays)
-        if wait_ms:
-            await asyncio.sleep(wait_ms / 1000)
+        async with self._slots:
+            if wait_ms:
+                await asyncio.sleep(wait_ms / 1000)
         return rule
 
     def _reply(self, said: Answer | JsonObject, rule: Rule | None) -> Reply:
@@ -216,11 +223,21 @@ def _body_hash(route: str, body: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(body, digest_size=8, person=route[:16].encode()).digest(), "big")
 
 
-def _asked(route: str, body: bytes, body_hash: int, ordinal: int, answer: Answer | None) -> Asked:
+def _asked(
+    route: str, body: bytes, body_hash: int, ordinal: int, answer: Answer | None, in_flight: int
+) -> Asked:
     outcomes = answer.outcomes if answer else ()
     items = frozenset(outcome.item.id for outcome in outcomes if outcome.item)
     stream = answer is not None and answer.stream
-    return Asked(route=route, body=body, body_hash=body_hash, ordinal=ordinal, items=items, stream=stream)
+    return Asked(
+        route=route,
+        body=body,
+        body_hash=body_hash,
+        ordinal=ordinal,
+        items=items,
+        stream=stream,
+        in_flight=in_flight,
+    )
 
 
 def _models(name: str) -> JsonObject:

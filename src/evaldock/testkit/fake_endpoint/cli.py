@@ -29,6 +29,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--share", default=0.75, help="Share of each table's items that is answered right.")
 @click.option("--seed", default=42, help="Seed of the choice of right items and of the faults.")
 @click.option("--latency_ms", default=0.0, help="Time to wait before each answer.")
+@click.option("--slots", type=click.IntRange(1), help="Answers made at a time; others wait in order.")
 @click.option("--api_key_name", help="Environment variable with the key that clients must send.")
 @click.option("--faults", help="Fault rules: a YAML or JSON file, or inline JSON.")
 @click.option(
@@ -45,6 +46,7 @@ def main(
     share: float,
     seed: int,
     latency_ms: float,
+    slots: int | None,
     api_key_name: str | None,
     faults: str | None,
     logprobs_bug: LogprobsBug,
@@ -59,6 +61,7 @@ def main(
         settings = Settings(
             seed=seed,
             latency_ms=latency_ms,
+            slots=slots,
             api_key=_api_key(api_key_name),
             rules=read_rules(faults) if faults else (),
         )

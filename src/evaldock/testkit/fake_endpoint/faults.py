@@ -25,6 +25,8 @@ Action = Literal[
     "no_usage",
     "wrong_content_type",
     "sse_cut",
+    "sse_error",
+    "error_answer",
     "latency",
     "huge",
     "control_chars",
@@ -38,7 +40,7 @@ Route = Literal["completions", "chat", "embeddings", "models", "tokenize", "deto
 # Without match.route a rule hits only these: a fault meant for answers must not break a tokenizer's route.
 _ANSWER_ROUTES = ("completions", "chat", "embeddings")
 # Actions that mean nothing for a request that does not stream.
-_STREAM_ONLY = ("sse_cut",)
+_STREAM_ONLY = ("sse_cut", "sse_error")
 
 
 class Match(BaseModel):
@@ -52,6 +54,7 @@ class Match(BaseModel):
     nth: int | None = Field(default=None, ge=1)
     first_n: int | None = Field(default=None, ge=0)
     body_contains: str | None = None
+    in_flight_above: int | None = Field(default=None, ge=0)
 
 
 class Rule(BaseModel):
@@ -74,7 +77,7 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the rules look at: one request, and how often its body was seen (1 for the first time)."""
+    """What the rules look at: one request, how often its body was seen (from 1), how many there are now."""
 
     route: str
     body: bytes
@@ -82,6 +85,7 @@ class Asked:
     ordinal: int
     items: frozenset[str]
     stream: bool
+    in_flight: int
 
 
 _RULES = TypeAdapter(tuple[Rule, ...])
@@ -139,6 +143,7 @@ class FaultPlan:
             and (match.nth is None or asked.ordinal == match.nth)
             and (match.first_n is None or asked.ordinal <= match.first_n)
             and (match.body_contains is None or match.body_contains.encode() in asked.body)
+            and (match.in_flight_above is None or asked.in_flight > match.in_flight_above)
             and (rule.times is None or self._fired[number] < rule.times)
             and (match.share is None or self._draw(number, asked) < match.share)
         )

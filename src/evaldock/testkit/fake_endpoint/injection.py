@@ -97,6 +97,11 @@ def changed_reply(reply: Reply, rule: Rule) -> Reply:
         case "sse_cut":
             events = [chunk for chunk in reply.chunks if chunk != DONE]
             return replace(reply, chunks=tuple(events[: max(1, len(events) // 2)]))
+        case "sse_error":
+            half = reply.chunks[: max(1, len(reply.chunks) // 2)]
+            return replace(reply, chunks=(*half, b"data: " + _error(rule).body + b"\n\n", DONE))
+        case "error_answer":
+            return replace(_error(rule), status=200)
         case _:
             return reply
 

@@ -77,6 +77,7 @@ def running_endpoint(
     port: int = 0,
     uds: Path | None = None,
     latency_ms: float = 0.0,
+    slots: int | None = None,
     api_key_name: str | None = None,
     faults: Sequence[Mapping[str, object]] = (),
     logprobs_bug: LogprobsBug = "none",
@@ -100,6 +101,7 @@ def running_endpoint(
         str(seed),
     ]
     argv += ["--latency_ms", str(latency_ms), "--logprobs_bug", logprobs_bug]
+    argv += ["--slots", str(slots)] if slots else []
     argv += ["--faults", orjson.dumps(list(faults)).decode()] if faults else []
     argv += ["--api_key_name", api_key_name] if api_key_name else []
     argv += ["--uds", str(uds)] if uds else []

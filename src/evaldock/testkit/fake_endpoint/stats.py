@@ -76,6 +76,11 @@ class Ledger:
         self._max_in_flight = self._in_flight
         self._seen: deque[tuple[str, int, bytes]] = deque(maxlen=_KEPT_REQUESTS)
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self._in_flight
+
     @contextmanager
     def request(self, route: str) -> Iterator[None]:
         """Count one request, and that it is in flight until the block ends."""
