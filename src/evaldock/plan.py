@@ -5,15 +5,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from evaldock.pins import ImagePin
+from evaldock_entrypoints.contract.adapter import AdapterSettings
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.fields import Gpus
 
 SERVER_ALIAS = "server"
+ADAPTER_FOLDER = "adapter"  # below the run's: the adapter's settings, its status, and socket/
+SETTINGS_NAME = "settings.json"
 
 # run: the run's internal network; host: the host's own; outside: a bridge with a way out; none: loopback only
 UnitNetwork = Literal["run", "host", "outside", "none"]
-Role = Literal["server", "probe", "evaluation", "scoring"]
+Networks = Mapping[UnitNetwork, str]  # those that an engine made for a run, by their kind
+Role = Literal["server", "probe", "adapter", "evaluation", "scoring"]
 EngineName = Literal["auto", "docker", "podman", "host"]
 
 
@@ -85,9 +91,10 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """The proxy between harness and endpoint. No plan holds one yet: this version has no adapter."""
+    """The proxy between harnesses and endpoints; its settings hold its container's paths and addresses."""
 
     unit: Unit
+    settings: AdapterSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,7 @@ class Evaluation:
     harness: str
     task: str
     folder: str
-    endpoint: Endpoint  # as the harness reaches it
+    endpoint: Endpoint  # as the adapter reaches it
     units: tuple[Unit, ...]
     primary_metric: str | None
     limit_samples: float | None
@@ -130,7 +137,7 @@ class Plan:
     user: str  # uid:gid
     executor: Executor
     engine: EngineName
-    sealed: bool  # the harness reaches the server and nothing else
+    sealed: bool  # the harness reaches the adapter and nothing else
     unsafe_code: bool  # the document itself allows model code also where nothing isolates it
     time_limit_s: int | None  # of the whole run; each unit of a task is told it too
     server: Server | None
@@ -138,17 +145,25 @@ class Plan:
     evaluations: tuple[Evaluation, ...]
     stops: tuple[Stop, ...]
     document: Mapping[str, Any]
+    notes: tuple[str, ...] = ()  # what of the document has no effect, and why
 
     @property
     def units(self) -> tuple[Unit, ...]:
         """Every container of the run."""
         servers = (self.server.unit, self.server.probe) if self.server else ()
-        return (*servers, *(unit for evaluation in self.evaluations for unit in evaluation.units))
+        adapters = (self.adapter.unit,) if self.adapter else ()
+        return (*servers, *adapters, *(unit for evaluation in self.evaluations for unit in evaluation.units))
 
     @property
     def images(self) -> dict[str, ImagePin]:
-        return {unit.image.name: unit.image for unit in self.units}
+        """Every image by its name; the adapter's last, for building any other one builds it too."""
+        units = sorted(self.units, key=lambda unit: unit.role == "adapter")
+        return {unit.image.name: unit.image for unit in units}
 
     def as_json(self) -> str:
         """Return the plan as text, for --dry_run and golden tests."""
-        return json.dumps(asdict(self), default=lambda pin: pin.model_dump(), indent=2)
+        return json.dumps(asdict(self), default=_as_tree, indent=2)
+
+
+def _as_tree(value: BaseModel) -> Any:
+    return value.model_dump(mode="json")

@@ -3,21 +3,32 @@
 But for an endpoint that accepts and says nothing: a large model may take the minute that the probe gives it.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from evaldock.executors.outcome import read_results
 from evaldock.pins import refuse_missing
 from evaldock.plan import Plan
 from evaldock.supply.lock import lock_path
+from evaldock_entrypoints.contract.adapter import Served
+from evaldock_entrypoints.contract.built_in_interceptors import BUILT_IN
+from evaldock_entrypoints.contract.chain import policy_of
+from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, NotBuiltError, PinError, UsageError
-from evaldock_entrypoints.contract.layers import Merged, dotted
-from evaldock_entrypoints.probe import Probe, key_value, wait_until_ready
+from evaldock_entrypoints.contract.layers import KeyPath, Merged, dotted
+from evaldock_entrypoints.contract.target import Interceptor
+from evaldock_entrypoints.probe import NotReadyError, Probe, key_value, wait_until_ready
 
+_ALTERING = ("payload_modifier", "drop_params")
+_PAUSE_S = 0.25
 _WAIT_S = 3.0  # one 429 or 503 is no reason to refuse
 
 
-def refuse_unready(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> None:
+def refuse_unready(
+    plan: Plan, merged: Merged, environ: Mapping[str, str], say: Callable[[str], None]
+) -> None:
     """Raise an EvaldockError for anything that would make the run fail later, or its score lie."""
     for stop in plan.stops:
         kind = NotBuiltError if stop.is_unbuilt else UsageError
@@ -26,7 +37,7 @@ def refuse_unready(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> No
         raise error
     if plan.engine != "host":
         refuse_missing_images(plan)
-    refuse_unready_endpoint(plan, environ)
+    refuse_unready_endpoints(plan, environ, say)
 
 
 def unset_keys(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> Iterator[UsageError]:
@@ -35,8 +46,18 @@ def unset_keys(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> Iterat
         try:
             key_value(name, environ)
         except UsageError as error:
-            error.where = merged.place(("target", "api_endpoint", "api_key_name"))
+            error.where = merged.place(_written_at(name, merged))
             yield error
+
+
+def _written_at(name: str, merged: Merged) -> KeyPath:
+    """Return the key under which the document names this variable."""
+    auxiliary = merged.tree.get("target", {}).get("auxiliary", {})
+    roles = [role for role, endpoint in auxiliary.items() if endpoint.get("api_key_name") == name]
+    endpoint = merged.tree.get("target", {}).get("api_endpoint", {})
+    if roles and endpoint.get("api_key_name") != name:
+        return ("target", "auxiliary", roles[0], "api_key_name")
+    return ("target", "api_endpoint", "api_key_name")
 
 
 def missing_paths(plan: Plan, merged: Merged) -> Iterator[UsageError]:
@@ -60,18 +81,77 @@ def refuse_missing_images(plan: Plan) -> None:
         raise
 
 
-def refuse_unready_endpoint(plan: Plan, environ: Mapping[str, str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """An address that is to answer before anything is started, and how long it may take."""
+
+    endpoint: Endpoint
+    wait_s: float
+    as_it_is: bool  # the endpoint sees requests as a harness makes them, so ours tell how it answers those
+
+
+def refuse_unready_endpoints(plan: Plan, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Raise EndpointError where an endpoint that is to be up already does not answer as it should."""
     if plan.server is not None:
         return
-    pending = [
-        evaluation
-        for evaluation in plan.evaluations
-        if read_results(Path(plan.run_dir) / evaluation.folder).get("status") != "complete"
-    ]
-    for endpoint in dict.fromkeys(evaluation.endpoint for evaluation in pending):
-        key = key_value(endpoint.api_key_name, environ)
-        wait_until_ready(Probe(endpoint=endpoint, api_key=key), _WAIT_S)
+    for asked in dict.fromkeys(_asked(plan)):
+        key = key_value(asked.endpoint.api_key_name, environ)
+        probe = Probe(endpoint=asked.endpoint, api_key=key)
+        _wait_until(wait_until_ready if asked.as_it_is else _wait_until_there, probe, asked.wait_s, say)
+
+
+def _asked(plan: Plan) -> Iterator[_Asked]:
+    """Yield every address that the pending tasks ask."""
+    tasks = plan.adapter.settings.tasks if plan.adapter else {}
+    for evaluation in plan.evaluations:
+        if read_results(Path(plan.run_dir) / evaluation.folder).get("status") != "complete":
+            task = tasks[evaluation.folder]
+            for model in (task.target, *task.auxiliary.values()):
+                yield from _addresses(model)
+
+
+def _addresses(model: Served) -> Iterator[_Asked]:
+    wait_s = max(_WAIT_S, policy_of(model.interceptors).readiness_timeout_s)
+    for url in model.base_urls:
+        endpoint = Endpoint(
+            base_url=url,
+            url=route_url(url, model.type),
+            model_id=model.model_id,
+            type=model.type,
+            api_key_name=model.api_key_name,
+        )
+        yield _Asked(endpoint=endpoint, wait_s=wait_s, as_it_is=not any(map(_alters, model.interceptors)))
+
+
+def _alters(step: Interceptor) -> bool:
+    """Tell whether a step may make out of a refused request one that is answered."""
+    return step.name in _ALTERING or step.name not in BUILT_IN
+
+
+def _wait_until(
+    wait: Callable[[Probe, float], None], probe: Probe, wait_s: float, say: Callable[[str], None]
+) -> None:
+    try:
+        wait(probe, _WAIT_S)
+    except NotReadyError:
+        if wait_s <= _WAIT_S:
+            raise
+        say(f"waiting for endpoint {probe.endpoint.base_url}, at most {wait_s:.0f} s")
+        wait(probe, wait_s - _WAIT_S)
+
+
+def _wait_until_there(probe: Probe, wait_s: float) -> None:
+    """Probe until anything answers: how, the harness's container asks through the adapter."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            probe.send("GET", probe.endpoint.url)
+        except NotReadyError:
+            if time.monotonic() > deadline_s:
+                raise
+        else:
+            return
+        time.sleep(_PAUSE_S)
 
 
 def stops(plan: Plan, merged: Merged, environ: Mapping[str, str]) -> list[str]:

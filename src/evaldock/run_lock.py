@@ -9,8 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from evaldock.engines.engine import Engine
+from evaldock.executors.outcome import read_results
 from evaldock.pins import ImagePin, local_platform
 from evaldock.plan import EngineName, Plan
+from evaldock_entrypoints.contract.target import Interceptor
 
 _HASHED_BYTES = 4 * 1024**3  # a larger model is recorded by size; `evaldock model verify` is to hash it
 
@@ -44,13 +46,22 @@ class EngineFacts(_Open):
     gpus: dict[str, list[str]]
 
 
+class TaskFacts(_Open):
+    """What stood between one task and its models. sealed: proven from inside; None: the task did not say."""
+
+    sealed: bool | None
+    chain: list[Interceptor]
+    auxiliary: dict[str, list[Interceptor]]
+
+
 class RunLock(_Open):
-    """Every pin of a run."""
+    """Every pin of a run. sealed: planned, on an engine that isolates."""
 
     run_id: str
     images: dict[str, ImagePin]
     model: ModelPin | None
     sealed: bool
+    tasks: dict[str, TaskFacts]
     engine: EngineFacts
     host: HostFacts
 
@@ -62,6 +73,7 @@ def lock_of(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> 
         images={name: engine.used(pin) for name, pin in plan.images.items()},
         model=_model_pin(plan),
         sealed=plan.sealed and engine.isolates,
+        tasks=_task_facts(plan),
         engine=EngineFacts(
             name=engine.name,
             isolates=engine.isolates,
@@ -74,6 +86,26 @@ def lock_of(plan: Plan, engine: Engine, gpus: Mapping[str, tuple[str, ...]]) -> 
             python=platform.python_version(),
         ),
     )
+
+
+def _task_facts(plan: Plan) -> dict[str, TaskFacts]:
+    tasks = plan.adapter.settings.tasks if plan.adapter else {}
+    return {
+        name: TaskFacts(
+            sealed=_was_sealed(Path(plan.run_dir) / name),
+            chain=task.target.interceptors,
+            auxiliary={role: model.interceptors for role, model in task.auxiliary.items()},
+        )
+        for name, task in tasks.items()
+    }
+
+
+def _was_sealed(folder: Path) -> bool | None:
+    """Return what the task's results say of the way out of its container."""
+    provenance = read_results(folder).get("provenance")
+    network = provenance.get("network") if isinstance(provenance, dict) else None
+    sealed = network.get("sealed") if isinstance(network, dict) else None
+    return sealed if isinstance(sealed, bool) else None
 
 
 def _model_pin(plan: Plan) -> ModelPin | None:

@@ -24,6 +24,7 @@ from evaldock.registry import Registry, load_registry
 from evaldock.run_lock import lock_of
 from evaldock.schema import schema_file
 from evaldock.supply.lock import built_pins
+from evaldock.surroundings import model_stamp, way_out
 from evaldock_entrypoints.contract.document import Evaluation
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import NOWHERE, Merged
@@ -59,6 +60,8 @@ def _inputs(given: Written, run_id: str, registry: Registry, *, allow_unpinned: 
         run_dir=str(Path(given.document.output.dir).absolute() / run_id),
         user=f"{os.getuid()}:{os.getgid()}",
         working_dir=str(Path.cwd()),
+        model_stamp=model_stamp(given.document.deployment.model_path),
+        way_out=way_out(os.environ),
     )
     return Inputs(document=given.document, merged=given.merged, registry=registry, pins=pins, around=around)
 

@@ -87,7 +87,7 @@ def test_a_document_of_the_sources_dry_runs_as_it_is_typed(name: str, tmp_path: 
     assert KEY not in ended.out + ended.err
     if name.startswith("hosted"):
         variable = {"hosted_openai": "OPENAI_API_KEY", "hosted_nvidia_build": "NGC_API_KEY"}[name]
-        assert ended.json["evaluations"][0]["units"][0]["secret_names"] == [variable]
+        assert ended.json["adapter"]["unit"]["secret_names"] == [variable]
         assert f"export {variable}=" in ended.err
 
 

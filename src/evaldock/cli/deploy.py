@@ -38,7 +38,7 @@ def deploy(**flags: Any) -> None:
     )
     plan = make_serving_plan(given.written, run_id=new_run_id())
     refuse_used_port(plan)
-    refuse_unready(plan, given.written.merged, given.environ)
+    refuse_unready(plan, given.written.merged, given.environ, _say)
     with engine_for(plan, _say) as engine:
         launcher = Launcher(
             plan=plan,

@@ -109,7 +109,8 @@ def written_for(record: RunRecord) -> Given:
 
 def carry_out(plan: Plan, written: Written, environ: Mapping[str, str], *, as_json: bool = False) -> int:
     """Execute a plan, show the table and the report's path; return the exit code."""
-    refuse_unready(plan, written.merged, environ)
+    _say_notes(plan)
+    refuse_unready(plan, written.merged, environ, _say)
     run_dir = Path(plan.run_dir)
     try:
         with events_for(len(plan.evaluations)) as events:
@@ -126,8 +127,18 @@ def carry_out(plan: Plan, written: Written, environ: Mapping[str, str], *, as_js
     return int(worst(ends))
 
 
+def _say(text: str) -> None:
+    click.echo(f"evaldock: {text}", err=True)
+
+
+def _say_notes(plan: Plan) -> None:
+    for note in plan.notes:
+        _say(f"note: {note}")
+
+
 def _show_plan(plan: Plan, given: Given) -> int:
     click.echo(plan.as_json())
+    _say_notes(plan)
     for reason in stops(plan, given.written.merged, given.environ):
         click.echo(f"evaldock: note: a run would stop here: {reason}", err=True)
     return 0

@@ -4,11 +4,11 @@ rich heeds NO_COLOR and FORCE_COLOR by itself.
 """
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,27 +16,58 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
+from evaldock.executors.adapter import Counts
 from evaldock.executors.outcome import TaskEnd
 from evaldock.plan import Evaluation
+from evaldock.untrusted_files import UnreadableFileError, read_json
 from evaldock.visible_text import one_line
 
 _PLAIN_PERIOD_S = 15.0
 
 
-def read_progress(folder: Path) -> tuple[str, int, int] | None:
-    """Return (phase, done, total) of a task in progress, if it has said so."""
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a task is. total None: nobody says how much there is to do."""
+
+    phase: str
+    done: int
+    total: int | None
+
+    @property
+    def text(self) -> str:
+        return f"{self.done} of {self.total}" if self.total is not None else f"{self.done} answered"
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Return what the harness has said of a task in progress, if anything."""
     try:
-        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-        return str(progress["phase"]), int(progress["done"]), int(progress["total"])
-    except (OSError, ValueError, KeyError):
+        told = read_json(folder / "progress.json")
+        return Progress(phase=one_line(str(told["phase"])), done=int(told["done"]), total=int(told["total"]))
+    except (UnreadableFileError, KeyError, TypeError, ValueError):
         return None
+
+
+def progress_of(folder: Path, counts: Counts | None) -> Progress | None:
+    """Return how far the task is: in the harness's own words, else by the requests that were answered."""
+    told = read_progress(folder)
+    if told is not None or counts is None or counts.requests == 0:
+        return told
+    return Progress(phase="requests", done=counts.answered, total=None)
+
+
+def _trouble(counts: Counts | None) -> str:
+    """Return what went wrong with requests so far, for the end of a line."""
+    if counts is None:
+        return ""
+    named = {"retried": counts.retried, "failed": counts.failed}
+    return "".join(f", {number} {what}" for what, number in named.items() if number)
 
 
 class PlainEvents:
@@ -50,27 +81,25 @@ class PlainEvents:
     def step(self, text: str) -> None:
         click.echo(f"evaldock: {text}", err=True)
 
-    def progress(self, evaluation: Evaluation, folder: Path) -> None:
-        state = read_progress(folder)
+    def progress(self, evaluation: Evaluation, folder: Path, counts: Counts | None) -> None:
+        state = progress_of(folder, counts)
         if state is None:
             return
         rate = self._rate(evaluation, state)  # from the first sight of a phase on, said or not
         if time.monotonic() - self._said_at < _PLAIN_PERIOD_S:
             return
         self._said_at = time.monotonic()
-        _, done, total = state
-        left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
-        self.step(f"{self._title(evaluation, state)}: {done} of {total}, {rate:.1f}/s{left}")
+        left = f", {(state.total - state.done) / rate:.0f} s left" if rate > 0 and state.total else ""
+        self.step(f"{self._title(evaluation, state)}: {state.text}, {rate:.1f}/s{left}{_trouble(counts)}")
 
-    def _title(self, evaluation: Evaluation, state: tuple[str, int, int]) -> str:
-        return f"task {self._finished + 1} of {self._tasks}, {evaluation.folder} {state[0]}"
+    def _title(self, evaluation: Evaluation, state: Progress) -> str:
+        return f"task {self._finished + 1} of {self._tasks}, {evaluation.folder} {state.phase}"
 
-    def _rate(self, evaluation: Evaluation, state: tuple[str, int, int]) -> float:
+    def _rate(self, evaluation: Evaluation, state: Progress) -> float:
         """Return the samples per second since this phase was first seen."""
-        phase, done, _ = state
         now = time.monotonic()
-        started, before = self._phase_started.setdefault((evaluation.folder, phase), (now, done))
-        return (done - before) / max(now - started, 1e-9)
+        started, before = self._phase_started.setdefault((evaluation.folder, state.phase), (now, state.done))
+        return (state.done - before) / max(now - started, 1e-9)
 
     def ended(self, evaluation: Evaluation, end: TaskEnd) -> None:
         self._finished += 1
@@ -80,7 +109,7 @@ class PlainEvents:
 class TerminalEvents(PlainEvents):
     """The same events with a progress bar per task."""
 
-    def __init__(self, tasks: int, bars: Progress) -> None:
+    def __init__(self, tasks: int, bars: Bars) -> None:
         super().__init__(tasks)
         self._bars = bars
         self._ids: dict[str, TaskID] = {}
@@ -88,16 +117,15 @@ class TerminalEvents(PlainEvents):
     def step(self, text: str) -> None:
         self._bars.console.print(f"evaldock: {text}", markup=False, highlight=False)
 
-    def progress(self, evaluation: Evaluation, folder: Path) -> None:
-        state = read_progress(folder)
+    def progress(self, evaluation: Evaluation, folder: Path, counts: Counts | None) -> None:
+        state = progress_of(folder, counts)
         if state is None:
             return
-        _, done, total = state
         title = self._title(evaluation, state)
         if title not in self._ids:
-            self._ids[title] = self._bars.add_task(title, total=total, rate="")
-        rate = f"{self._rate(evaluation, state):.1f}/s"
-        self._bars.update(self._ids[title], completed=done, total=total, rate=rate)
+            self._ids[title] = self._bars.add_task(title, total=state.total, rate="")
+        rate = f"{self._rate(evaluation, state):.1f}/s{_trouble(counts)}"
+        self._bars.update(self._ids[title], completed=state.done, total=state.total, rate=rate)
 
 
 def _reason(end: TaskEnd) -> str:
@@ -126,5 +154,5 @@ def events_for(tasks: int) -> Iterator[PlainEvents]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=Console(stderr=True)) as bars:
         yield TerminalEvents(tasks, bars)

@@ -1,15 +1,17 @@
 """Compiles a document into a Plan. Pure: no engine, no clock, no network."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from evaldock.compiler.inputs import Inputs, Surroundings
+from evaldock.compiler.adapter import adapter_notes, adapter_of, adapter_stops
+from evaldock.compiler.inputs import Inputs, Surroundings, WayOut
 from evaldock.compiler.server import server_of
 from evaldock.compiler.tasks import asked_task, evaluation_of
 from evaldock.compiler.unbuilt import refuse_contradictions, unbuilt_parts
-from evaldock.plan import Executor, Plan, Server
+from evaldock.plan import Evaluation, Executor, Plan, Server
 from evaldock_entrypoints.contract.errors import UsageError
 
-__all__ = ["Inputs", "Surroundings", "compile_plan", "compile_serving"]
+__all__ = ["Inputs", "Surroundings", "WayOut", "compile_plan", "compile_serving"]
 
 
 def compile_plan(inputs: Inputs) -> Plan:
@@ -29,10 +31,19 @@ def compile_plan(inputs: Inputs) -> Plan:
     _refuse_twins(inputs, [task.name for task in tasks])
     server = server_of(inputs, probe_image=tasks[0].framework.name)
     frame = _frame(inputs, server)
+    evaluations = tuple(evaluation_of(inputs, task) for task in tasks)
+    adapter = adapter_of(inputs, tasks)
     return replace(
         frame,
-        evaluations=tuple(evaluation_of(inputs, task) for task in tasks),
-        stops=(*frame.stops, *(stop for task in tasks for stop in task.stops)),
+        sealed=_is_sealed(inputs, evaluations),
+        adapter=adapter,
+        evaluations=evaluations,
+        notes=tuple(adapter_notes(inputs)),
+        stops=(
+            *frame.stops,
+            *adapter_stops(inputs, adapter),
+            *(stop for task in tasks for stop in task.stops),
+        ),
     )
 
 
@@ -55,7 +66,12 @@ def compile_serving(inputs: Inputs) -> Plan:
         probe=replace(server.probe, network="host", argv=argv),
         readiness_timeout_s=server.readiness_timeout_s,
     )
-    return replace(_frame(inputs, reachable), sealed=False)
+    return _frame(inputs, reachable)
+
+
+def _is_sealed(inputs: Inputs, evaluations: Sequence[Evaluation]) -> bool:
+    networks = {unit.network for evaluation in evaluations for unit in evaluation.units}
+    return networks == {"none"} and inputs.document.execution.engine != "host"
 
 
 def _frame(inputs: Inputs, server: Server | None) -> Plan:
@@ -67,7 +83,7 @@ def _frame(inputs: Inputs, server: Server | None) -> Plan:
         user=inputs.around.user,
         executor=Executor(type=execution.type, settings=written),
         engine=execution.engine,
-        sealed=server is not None and execution.engine != "host",
+        sealed=False,
         unsafe_code=inputs.is_written("execution", "allow_code_execution") and execution.allow_code_execution,
         time_limit_s=execution.time_limit_s(),
         server=server,

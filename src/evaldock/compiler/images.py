@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from evaldock.compiler.tasks import find
 from evaldock.pins import ImagePin, resolve
-from evaldock.registry import Registry
+from evaldock.registry import ADAPTER_IMAGE, Registry
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import EvaldockError, UsageError
 from evaldock_entrypoints.contract.layers import KeyPath, Merged
@@ -61,6 +61,8 @@ def needed_images(document: Document, merged: Merged, registry: Registry) -> dic
     Raises UsageError for an unknown task, and for two images of one harness.
     """
     images: dict[str, str | None] = {}
+    if document.evaluation.tasks:
+        images[ADAPTER_IMAGE] = None
     if document.deployment.type != "none":
         images[document.deployment.type] = document.deployment.image
     for index, request in enumerate(document.evaluation.tasks):

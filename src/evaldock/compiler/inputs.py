@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,6 +30,17 @@ class Surroundings:
     run_dir: str
     user: str
     working_dir: str  # relative paths of the document are relative to this
+    model_stamp: str = ""  # what changes with the content of the deployment's model
+    way_out: "WayOut" = field(default_factory=lambda: WayOut())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayOut:
+    """How this machine reaches the world: the adapter needs it too, and a harness never gets it."""
+
+    proxy_names: tuple[str, ...] = ()  # variables that are set; an address may hold a login
+    proxy_is_local: bool = False  # a proxy listens on this machine's loopback
+    certificates: str | None = None  # file of the authorities that this machine trusts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ def _server(inputs: Inputs) -> Unit:
         name="server",
         role="server",
         image=inputs.pins[deployment.type],
-        argv=("serve", "--model_path", model, *name, *_serve_flags(inputs)),
+        argv=("serve", "--model_path", model, *name, *serve_flags(inputs, *_FLAGS)),
         network="run",
         mounts=mounts,
         gpus=inputs.gpus()[0],
@@ -73,11 +73,16 @@ def _model(inputs: Inputs) -> tuple[str, tuple[Mount, ...]]:
     return target, (inputs.mount(model_path, target, ("deployment", "model_path")),)
 
 
-def _serve_flags(inputs: Inputs) -> tuple[str, ...]:
-    """Return the flags of values that the document sets."""
+def numeric_flags(inputs: Inputs) -> tuple[str, ...]:
+    """Return the flags that can move numbers: all but where the server listens."""
+    return serve_flags(inputs, *(name for name in _FLAGS if name != "port"))
+
+
+def serve_flags(inputs: Inputs, *names: str) -> tuple[str, ...]:
+    """Return the flags of these names whose values the document sets, and its extra_args."""
     deployment = inputs.document.deployment
     written = deployment.model_fields_set | {"port"}
-    values = {name: getattr(deployment, name) for name in _FLAGS if name in written}
+    values = {name: getattr(deployment, name) for name in names if name in written}
     flags = [
         part for name, value in values.items() if value is not None for part in (f"--{name}", _text(value))
     ]

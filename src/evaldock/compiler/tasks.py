@@ -6,10 +6,20 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from evaldock.compiler.inputs import Inputs
-from evaldock.plan import SCORING_LIMITS, Evaluation, Limits, Mount, Stop, Unit, UnitNetwork
+from evaldock.plan import (
+    ADAPTER_FOLDER,
+    SCORING_LIMITS,
+    Evaluation,
+    Limits,
+    Mount,
+    Stop,
+    Unit,
+    UnitNetwork,
+)
 from evaldock.registry import Registry
+from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_FOLDER, SOCKET_NAME
 from evaldock_entrypoints.contract.document import TaskRequest
-from evaldock_entrypoints.contract.endpoint import Endpoint, is_local, route_url
+from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Phase, Task
 from evaldock_entrypoints.contract.layers import KeyPath, Merged
@@ -24,6 +34,7 @@ from evaldock_entrypoints.contract.tasks import (
 )
 
 RESULTS_TARGET = "/results"
+ADAPTER_TARGET = "/evaldock/adapter"  # where a harness finds the adapter's socket, and nothing else of it
 DOCUMENT_TARGET = "/evaldock/run.yaml"
 DATA_TARGET = "/mnt/data"
 SCRATCH_DIR = "/tmp/evaldock"  # a tmpfs of the container's own
@@ -142,21 +153,22 @@ def _unit(inputs: Inputs, asked: Asked, phases: Sequence[Phase]) -> Unit:
     """Return the container of neighbouring phases; of no phase: the one that proves and writes."""
     sandboxed = any(phase.executes_model_code for phase in phases)
     networked = any(phase.network == "endpoint" for phase in phases)
-    key = inputs.document.target.api_endpoint.api_key_name
     pin = inputs.pins[asked.framework.name]
     return Unit(
         name="-".join((asked.name, *([phase.name for phase in phases] or ["prove"]))),
         role="scoring" if sandboxed else "evaluation",
         image=pin,
-        argv=_run_eval(inputs, asked, phases, sandboxed=sandboxed),
+        argv=(*_run_eval(inputs, asked, phases, sandboxed=sandboxed), *(_reach(inputs) if networked else ())),
         network=_network(inputs) if networked else "none",
         settings={
             "EVALDOCK_IMAGE_DIGEST": pin.digest or "",
             "EVALDOCK_IMAGE_ID": pin.image_id or "",
             "EVALDOCK_IMAGE_ORIGIN": pin.origin,
         },
-        secret_names=(key,) if key and networked else (),
-        mounts=_mounts(inputs, asked, phases if sandboxed else None),
+        mounts=(
+            *_mounts(inputs, asked, phases if sandboxed else None),
+            *((_socket(inputs),) if networked else ()),
+        ),
         gpus=inputs.gpus()[1] if networked else "none",
         limits=SCORING_LIMITS if sandboxed else Limits(memory=inputs.document.execution.memory),
     )
@@ -179,9 +191,19 @@ def _run_eval(inputs: Inputs, asked: Asked, phases: Sequence[Phase], *, sandboxe
 
 
 def _network(inputs: Inputs) -> UnitNetwork:
-    if inputs.deploys:
-        return "run"
-    return "host" if is_local(inputs.base_url()) else "outside"
+    """Return the harness's network: the way to the endpoint is the adapter's, whatever this is."""
+    return "outside" if inputs.document.execution.network == "open" else "none"
+
+
+def _reach(inputs: Inputs) -> tuple[str, ...]:
+    """Return the flags of a container that talks to the endpoint, through the adapter."""
+    socket = f"{ADAPTER_TARGET}/{SOCKET_NAME}"
+    return ("--adapter_socket", socket, "--network", inputs.document.execution.network)
+
+
+def _socket(inputs: Inputs) -> Mount:
+    folder = PurePosixPath(inputs.around.run_dir) / ADAPTER_FOLDER / SOCKET_FOLDER
+    return Mount(source=str(folder), target=ADAPTER_TARGET)
 
 
 def _mounts(inputs: Inputs, asked: Asked, sandboxed: Sequence[Phase] | None) -> tuple[Mount, ...]:
@@ -191,6 +213,8 @@ def _mounts(inputs: Inputs, asked: Asked, sandboxed: Sequence[Phase] | None) -> 
     return (
         Mount(source=str(run / "run.yaml"), target=DOCUMENT_TARGET),
         Mount(source=str(run / asked.name), target=RESULTS_TARGET, read_only=sandboxed is not None),
+        # What was asked and answered is the adapter's to write, and proof for whoever reads it.
+        Mount(source=str(run / asked.name / EXCHANGES), target=f"{RESULTS_TARGET}/{EXCHANGES}"),
         *(
             Mount(source=str(run / asked.name / folder), target=f"{RESULTS_TARGET}/{folder}", read_only=False)
             for folder in folders

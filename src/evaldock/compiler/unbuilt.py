@@ -21,35 +21,23 @@ def _execution(inputs: Inputs) -> Iterator[Stop]:
         yield _part(
             inputs, f"execution.type: {execution.type}", "local runs on this machine", "execution", "type"
         )
-    if execution.network == "sealed" and not inputs.deploys:
-        yield _part(
-            inputs,
-            "execution.network: sealed without a deployment (it needs the adapter)",
-            "set network: auto; what was sealed stands in the results",
-            *("execution", "network"),
-        )
     if execution.network == "sealed" and execution.engine == "host":
         yield _part(
             inputs,
-            "execution.network: sealed on engine host",
+            "execution.network: sealed on engine host (nothing isolates a process there)",
             "choose the engine docker or podman",
             *("execution", "network"),
-        )
-    if execution.network == "open" and inputs.deploys:
-        yield _part(
-            inputs, "execution.network: open with a deployment", "set network: auto", "execution", "network"
         )
 
 
 def _target(inputs: Inputs) -> Iterator[Stop]:
-    endpoint = ("target", "api_endpoint")
-    wanted = inputs.document.target.api_endpoint
-    if inputs.document.target.auxiliary:
-        yield _part(inputs, "target.auxiliary", "remove it", "target", "auxiliary")
-    if wanted.adapter_config is not None:
-        yield _part(inputs, "adapter_config", "remove it", *endpoint, "adapter_config")
-    if wanted.stream:
-        yield _part(inputs, "stream: true", "remove it; answers come whole", *endpoint, "stream")
+    if inputs.document.target.auxiliary and inputs.deploys:
+        yield _part(
+            inputs,
+            "target.auxiliary beside a deployment (the adapter would need two networks)",
+            "serve the model by itself (evaldock deploy), and name its address: target.api_endpoint.url",
+            *("target", "auxiliary"),
+        )
 
 
 def _deployment(inputs: Inputs) -> Iterator[Stop]:

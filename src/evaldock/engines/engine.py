@@ -80,6 +80,9 @@ class Engine(Protocol):
     def network(self, *, internal: bool) -> AbstractContextManager[str]:
         """Make the run's network, yield its name, remove it."""
 
+    def spelt(self, unit: Unit, text: str) -> str:
+        """Return a path or an address of the unit's container as the unit's own processes spell it."""
+
     def create(
         self, unit: Unit, *, user: str, network: str | None, alias: str | None, secrets: Mapping[str, str]
     ) -> Running:

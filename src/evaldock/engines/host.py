@@ -185,6 +185,10 @@ class HostEngine:
         """Yield a name for the host's own network."""
         yield "host"
 
+    def spelt(self, unit: Unit, text: str) -> str:
+        """Return a path or an address of the unit's container as its processes spell it: this machine's."""
+        return self._places(unit).text(text)
+
     def create(
         self,
         unit: Unit,
@@ -195,20 +199,25 @@ class HostEngine:
         secrets: Mapping[str, str],
     ) -> HostProcess:
         """Return the unit's processes, not yet started; raises UsageError for more GPUs than there are."""
-        assert self._workplace is not None
         environment = self._environments[unit.image.name]
-        folder = self._workplace.folder / unit.name
-        paths = image_paths(environment, unit, folder / "tmp")
-        places = Places(paths=paths, has_server=unit.network == "run")
+        places = self._places(unit)
         variables = unit_environment(environment, unit, places, secrets=secrets, caller=os.environ)
         order = Order(
             argv=tuple(_command(environment, places.argv(unit.argv), unit)),
             environment=variables,
-            folder=folder,
+            folder=self._folder(unit),
             limits=unit.limits.ulimits,  # not RLIMIT_AS: it would count what engines only reserve
             gpus=seen_gpus(unit, variables.get(VISIBLE), host_gpus()) if number_of(unit.gpus) != 0 else (),
         )
         return HostProcess(unit, order)
+
+    def _folder(self, unit: Unit) -> Path:
+        assert self._workplace is not None
+        return self._workplace.folder / unit.name
+
+    def _places(self, unit: Unit) -> Places:
+        paths = image_paths(self._environments[unit.image.name], unit, self._folder(unit) / "tmp")
+        return Places(paths=paths, has_server=unit.network == "run")
 
 
 def refuse_model_code(plan: Plan, *, allowed: bool) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaldock.plan import Plan
+from evaldock.plan import ADAPTER_FOLDER, Plan
 from evaldock.schema import schema_file
+from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_FOLDER
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, UsageError
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import Merged
@@ -41,13 +42,22 @@ def prepare_folders(plan: Plan, merged: Merged) -> None:
     try:
         for evaluation in plan.evaluations:
             (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
+            (root / evaluation.folder / EXCHANGES).mkdir(exist_ok=True)
         for mount in (mount for unit in plan.units for mount in unit.mounts):
             if not mount.read_only:
                 Path(mount.source).mkdir(parents=True, exist_ok=True)
+        if plan.adapter is not None:
+            _make_socket_folder(root / ADAPTER_FOLDER)
         root.mkdir(parents=True, exist_ok=True)
         write_yaml(root / "run.yaml", dict(plan.document), schema=schema_file("document"))
     except OSError as error:
         raise _unwritable(root, merged, error) from error
+
+
+def _make_socket_folder(folder: Path) -> None:
+    """Make the folder through which harnesses reach the adapter: for this user alone."""
+    (folder / SOCKET_FOLDER).mkdir(parents=True, exist_ok=True)
+    (folder / SOCKET_FOLDER).chmod(0o700)
 
 
 def _unwritable(root: Path, merged: Merged, error: OSError) -> EvaldockError:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from evaldock.engines.engine import Engine, Exit, Running
+from evaldock.executors.adapter import AdapterWatch, Counts, adapting
 from evaldock.executors.interruption import Interruption
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
 from evaldock.executors.serving import POLL_S, Launcher, how_it_ended, indented, word_for_unit
-from evaldock.plan import Evaluation, Plan, Unit
+from evaldock.plan import Evaluation, Networks, Plan, Unit
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
@@ -23,6 +24,7 @@ from evaldock_entrypoints.contract.errors import (
 )
 
 _HIGHEST_CODE = max(ExitCode)
+_QUICK_STOP_S = 2
 STOP_ITSELF_S = 60.0  # a task whose own time is up ends its harness and writes why: that goes first
 
 
@@ -30,8 +32,26 @@ class Events(Protocol):
     """What happens during a run, for whoever shows it."""
 
     def step(self, text: str) -> None: ...
-    def progress(self, evaluation: Evaluation, folder: Path) -> None: ...
+    def progress(self, evaluation: Evaluation, folder: Path, counts: Counts | None) -> None: ...
     def ended(self, evaluation: Evaluation, end: TaskEnd) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What stands around a task while it is evaluated."""
+
+    networks: Networks
+    server: Running | None
+    adapter: AdapterWatch | None
+
+    def is_over(self) -> bool:
+        """Tell whether no further task can be evaluated."""
+        if self.server is not None and self.server.ended.is_set():
+            return True
+        return self.adapter is not None and self.adapter.is_over()
+
+
+_EMPTY_STAGE = Stage(networks={}, server=None, adapter=None)
 
 
 @dataclass(kw_only=True)
@@ -66,60 +86,73 @@ class LocalExecutor:
         return self._launcher.gpus
 
     def run(self) -> list[TaskEnd]:
-        """Return how each task ended; raises ExecutionError when the server fails, InterruptedRunError."""
+        """Return how each task ended.
+
+        Raises ExecutionError when the server or the adapter fails, EndpointError when the endpoint refuses
+        the key, InterruptedRunError.
+        """
         self._launcher.sweep()
         if not any(self._is_pending(evaluation) for evaluation in self.plan.evaluations):
-            return [self._evaluate(evaluation, None, None) for evaluation in self.plan.evaluations]
+            return [self._evaluate(evaluation, _EMPTY_STAGE) for evaluation in self.plan.evaluations]
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.interruption.listening())
-            network = stack.enter_context(self._launcher.network())
-            server = stack.enter_context(self._launcher.serving(network)) if self.plan.server else None
-            return [self._evaluate(evaluation, network, server) for evaluation in self.plan.evaluations]
+            networks = stack.enter_context(self._launcher.networks())
+            server = stack.enter_context(self._launcher.serving(networks)) if self.plan.server else None
+            adapter = stack.enter_context(adapting(self._launcher, networks))
+            stage = Stage(networks=networks, server=server, adapter=adapter)
+            return [self._evaluate(evaluation, stage) for evaluation in self.plan.evaluations]
 
-    def _evaluate(self, evaluation: Evaluation, network: str | None, server: Running | None) -> TaskEnd:
+    def _evaluate(self, evaluation: Evaluation, stage: Stage) -> TaskEnd:
         folder = Path(self.plan.run_dir) / evaluation.folder
         if not self._is_pending(evaluation):
             self.events.step(f"{evaluation.folder} is complete already")
             return read_end(folder, evaluation, ExitCode.COMPLETE)
         (folder / "results.yml").unlink(missing_ok=True)  # an earlier attempt's word is not this one's
         self.events.step(f"running {evaluation.folder}")
-        end = self._run_units(evaluation, folder, network, server)
+        end = self._run_units(evaluation, folder, stage)
         self.events.ended(evaluation, end)
         return end
 
     def _is_pending(self, evaluation: Evaluation) -> bool:
         return read_results(Path(self.plan.run_dir) / evaluation.folder).get("status") != "complete"
 
-    def _run_units(
-        self, evaluation: Evaluation, folder: Path, network: str | None, server: Running | None
-    ) -> TaskEnd:
+    def _run_units(self, evaluation: Evaluation, folder: Path, stage: Stage) -> TaskEnd:
         for unit in evaluation.units:
             try:
-                end = self._run_unit(unit, evaluation, folder, network, server)
+                end = self._run_unit(unit, evaluation, folder, stage)
             except InterruptedRunError:
                 raise
             except EvaldockError as error:
                 write_failure(folder, evaluation, error)
-                if server is not None and server.ended.is_set():
+                if stage.is_over():
                     raise
                 return read_end(folder, evaluation, error.exit_code)
             if end.code != 0:
                 return self._failed(unit, evaluation, folder, end)
         return read_end(folder, evaluation, ExitCode.COMPLETE)
 
-    def _run_unit(
-        self, unit: Unit, evaluation: Evaluation, folder: Path, network: str | None, server: Running | None
-    ) -> Exit:
-        with self._launcher.started(unit, network) as running:
+    def _run_unit(self, unit: Unit, evaluation: Evaluation, folder: Path, stage: Stage) -> Exit:
+        with self._launcher.started(unit, stage.networks) as running:
             try:
                 while not running.ended.wait(POLL_S):
-                    self.events.progress(evaluation, folder)
-                    self._launcher.refuse_dead(server)
+                    self._refuse_faults(evaluation, stage, running)
+                    counts = stage.adapter.counts(evaluation) if stage.adapter else None
+                    self.events.progress(evaluation, folder, counts)
                     self._launcher.stop_if_due(running)
-                return running.exit()
+                end = running.exit()
+                if end.code != 0 and stage.adapter and (fault := stage.adapter.settled_fault(evaluation)):
+                    raise fault
+                return end
             finally:
                 (folder / "logs").mkdir(exist_ok=True)
                 running.save_log(folder / "logs" / f"container-{unit.name}.log")
+
+    def _refuse_faults(self, evaluation: Evaluation, stage: Stage, running: Running) -> None:
+        """Raise what server or adapter failed by; the unit gets a moment to write what it has."""
+        self._launcher.refuse_dead(stage.server)
+        if stage.adapter is not None and (fault := stage.adapter.fault(evaluation)) is not None:
+            running.stop(grace_s=_QUICK_STOP_S)
+            raise fault
 
     def _failed(self, unit: Unit, evaluation: Evaluation, folder: Path, end: Exit) -> TaskEnd:
         """Name the failure: run_eval's own word where it left one, else what the engine saw."""

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from evaldock.engines.engine import Engine, Exit, Running
 from evaldock.executors.interruption import Interruption
-from evaldock.plan import SERVER_ALIAS, Plan, Unit
+from evaldock.plan import SERVER_ALIAS, Networks, Plan, Unit, UnitNetwork
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import ExecutionError, InterruptedRunError, UsageError
 from evaldock_entrypoints.probe import key_value
 
 POLL_S = 0.25
 _STOP_POLL_S = 0.1
+_OWN_NETWORKS: tuple[UnitNetwork, ...] = ("run", "outside")
 SERVER_LOG = "server.log"
 _LOG_PERIOD_S = 10.0
 _SIGNAL_BASE = 128  # a container's code for a signal is this plus its number
@@ -44,43 +45,44 @@ class Launcher:
             self.step(f"removed {name}, left behind by a run that was killed")
 
     @contextlib.contextmanager
-    def network(self) -> Iterator[str | None]:
-        """Make the network that the plan's units share, if they need one of their own."""
-        kinds = {unit.network for unit in self.plan.units}
-        if not kinds & {"run", "outside"}:
-            yield None
-            return
-        with self.engine.network(internal="run" in kinds) as name:
-            yield name
+    def networks(self) -> Iterator[Networks]:
+        """Make the networks that the plan's units need of their own, by kind."""
+        needed = {unit.network for unit in self.plan.units}
+        made: dict[UnitNetwork, str] = {}
+        with contextlib.ExitStack() as stack:
+            for kind in _OWN_NETWORKS:
+                if kind in needed:
+                    made[kind] = stack.enter_context(self.engine.network(internal=kind == "run"))
+            yield made
 
     @contextlib.contextmanager
-    def started(self, unit: Unit, network: str | None, alias: str | None = None) -> Iterator[Running]:
+    def started(self, unit: Unit, networks: Networks, alias: str | None = None) -> Iterator[Running]:
         """Start a unit, keep in mind the GPUs it sees, and remove it at the end; raises as `create`."""
-        with self.create(unit, network, alias) as running:
+        with self.create(unit, networks, alias) as running:
             if running.gpus:
                 self.gpus[unit.name] = running.gpus
             yield running
 
-    def create(self, unit: Unit, network: str | None, alias: str | None = None) -> Running:
+    def create(self, unit: Unit, networks: Networks, alias: str | None = None) -> Running:
         """Create a unit, not yet started, with its secrets; raises UsageError, ExecutionError or PinError."""
-        used = None if unit.network in ("none", "host") else network
+        used = networks.get(unit.network)
         values = {name: key_value(name, self.environ) for name in unit.secret_names}
         secrets = {name: value for name, value in values.items() if value is not None}
         return self.engine.create(unit, user=self.plan.user, network=used, alias=alias, secrets=secrets)
 
     @contextlib.contextmanager
-    def serving(self, network: str | None) -> Iterator[Running]:
+    def serving(self, networks: Networks) -> Iterator[Running]:
         """Start the server, wait until it is ready, stop it at the end; its log stays in the run's folder.
 
         Raises ExecutionError where it ends or does not become ready, InterruptedRunError.
         """
         assert self.plan.server is not None
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(self.started(self.plan.server.unit, network, SERVER_ALIAS))
+            server = stack.enter_context(self.started(self.plan.server.unit, networks, SERVER_ALIAS))
             stack.callback(server.save_log, self.log_path)
-            stack.callback(self._let_stop, server)
+            stack.callback(self.let_stop, server)
             self.step("waiting for the server")
-            self._wait_until_ready(server, network)
+            self._wait_until_ready(server, networks)
             self.step("the server is ready: its log-probabilities of a known sentence are right")
             yield server
 
@@ -99,7 +101,7 @@ class Launcher:
             return
         word = word_for_unit(self.engine)
         self.step(f"{why}: letting the {word} stop (a second signal ends it at once)")
-        self._let_stop(running)
+        self.let_stop(running)
         raise InterruptedRunError(why, where=self.plan.run_dir, next_step=self.interrupted_step)
 
     def refuse_dead(self, server: Running | None) -> None:
@@ -113,17 +115,17 @@ class Launcher:
             next_step="its last lines:\n" + indented(end.last_lines),
         )
 
-    def _let_stop(self, running: Running) -> None:
+    def let_stop(self, running: Running) -> None:
         """Give a unit its time to stop, cut short by a second signal."""
         stopper = threading.Thread(target=running.stop, daemon=True)
         stopper.start()
         while stopper.is_alive() and not self.interruption.at_once.is_set():
             stopper.join(_STOP_POLL_S)
 
-    def _wait_until_ready(self, server: Running, network: str | None) -> None:
+    def _wait_until_ready(self, server: Running, networks: Networks) -> None:
         declared = self.plan.server
         assert declared is not None
-        with self.started(declared.probe, network) as probe:
+        with self.started(declared.probe, networks) as probe:
             while not probe.ended.wait(POLL_S):
                 self.refuse_dead(server)
                 self.stop_if_due(probe)
@@ -146,8 +148,8 @@ def serve_until_told(launcher: Launcher, ready: Callable[[], None]) -> None:
     launcher.sweep()
     with (
         launcher.interruption.listening(),
-        launcher.network() as network,
-        launcher.serving(network) as server,
+        launcher.networks() as networks,
+        launcher.serving(networks) as server,
     ):
         ready()
         saved_at = 0.0

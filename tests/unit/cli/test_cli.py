@@ -158,7 +158,7 @@ def test_a_run_that_no_engine_takes_leaves_no_folder(run: Path) -> None:
         ImagesLock(
             images={
                 name: LockedImage.model_validate({"name": name, **pin, **hashes})
-                for name in ("lm-eval", "llamacpp")
+                for name in ("lm-eval", "llamacpp", "entrypoints")
             }
         ),
         run / "data" / "evaldock" / "images.lock",

@@ -182,7 +182,7 @@ folder = pathlib.Path.cwd()
 (folder / "progress.json").write_text(json.dumps({"phase": "ask", "done": 1, "total": 2}))
 with events_for(1) as events:
     events.step("a step")
-    events.progress(types.SimpleNamespace(folder="lm-eval.gsm8k"), folder)
+    events.progress(types.SimpleNamespace(folder="lm-eval.gsm8k"), folder, None)
 print(type(events).__name__)
 """
 COLOUR = "\x1b[3"

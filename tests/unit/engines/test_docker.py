@@ -50,7 +50,7 @@ def test_a_container_that_another_run_takes_away_meanwhile_is_no_fault_of_a_swee
 
 
 def test_a_container_that_somebody_removed_is_an_error_of_the_engine(tmp_path: Path) -> None:
-    unit = plan_of(DOCUMENT).units[0]
+    unit = plan_of(DOCUMENT).evaluations[0].units[0]
     with fake_engine(tmp_path) as host:
         client = docker.DockerClient(base_url=host)
         try:
@@ -66,7 +66,7 @@ def test_what_an_engine_refuses_during_a_run_is_an_error_of_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    plan = replace(plan_of(DOCUMENT), evaluations=(), engine="docker")
+    plan = replace(plan_of(DOCUMENT), adapter=None, evaluations=(), engine="docker")
 
     def run() -> None:
         with engine_for(plan, lambda _: None) as engine:

@@ -18,6 +18,7 @@ from evaldock.engines import host_leftovers
 from evaldock.engines.host import HostEngine, HostProcess, cautions, refuse_model_code
 from evaldock.engines.host_environment import seen_gpus, visible_gpus
 from evaldock.executors import local
+from evaldock.executors.adapter import Counts
 from evaldock.executors.local import LocalExecutor
 from evaldock.executors.outcome import TaskEnd
 from evaldock.pins import ImagePin
@@ -409,7 +410,7 @@ def test_the_lock_records_the_environment_that_was_run_whatever_the_checkout_hol
 ) -> None:
     made = plan_of(CODE_TASK)
     (evaluation,) = made.evaluations
-    ran = replace(made, evaluations=(replace(evaluation, units=(unit("pass"),)),))
+    ran = replace(made, adapter=None, evaluations=(replace(evaluation, units=(unit("pass"),)),))
     pin = lock_of(ran, engine, {}).images["toy"]
     assert (pin.image_id, pin.digest, pin.origin) == (HASH, None, "host environment")
 
@@ -418,14 +419,14 @@ class Silent:
     """Shows nothing of a run."""
 
     def step(self, text: str) -> None: ...
-    def progress(self, evaluation: Evaluation, folder: Path) -> None: ...
+    def progress(self, evaluation: Evaluation, folder: Path, counts: Counts | None) -> None: ...
     def ended(self, evaluation: Evaluation, end: TaskEnd) -> None: ...
 
 
 def test_what_ends_without_a_word_is_called_a_process(engine: HostEngine, tmp_path: Path) -> None:
     made = plan_of(CODE_TASK)
     evaluation = replace(made.evaluations[0], units=(unit("raise SystemExit(9)"),))
-    plan = replace(made, evaluations=(evaluation,), run_dir=str(tmp_path))
+    plan = replace(made, adapter=None, evaluations=(evaluation,), run_dir=str(tmp_path))
     (tmp_path / evaluation.folder).mkdir()
     (end,) = LocalExecutor(plan=plan, engine=engine, events=Silent(), environ={}).run()
     error = end.results["error"]
@@ -440,7 +441,7 @@ def test_a_run_stops_at_its_time_limit_however_many_units_it_has(
     made = plan_of(CODE_TASK)
     naps = tuple(replace(unit("import time; time.sleep(0.7)"), name=f"nap-{number}") for number in range(9))
     evaluation = replace(made.evaluations[0], units=naps)
-    plan = replace(made, evaluations=(evaluation,), run_dir=str(tmp_path), time_limit_s=1)
+    plan = replace(made, adapter=None, evaluations=(evaluation,), run_dir=str(tmp_path), time_limit_s=1)
     (tmp_path / evaluation.folder).mkdir()
     with pytest.raises(InterruptedRunError, match="the time limit is reached") as caught:
         LocalExecutor(plan=plan, engine=engine, events=Silent(), environ={}).run()
