@@ -8,6 +8,7 @@ from typing import Any
 
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.framework import DataSource, Framework, Task
+from evaldock_entrypoints.contract.target import Interceptor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Job:
     params: dict[str, Any]  # limit_samples, parallelism, temperature, … merged
     extras: dict[str, Any]  # declared extras, merged
     endpoint: Endpoint  # the one under evaluation, as results record it
+    chain: tuple[Interceptor, ...] = ()  # of the adapter before it
     reached: Endpoint | None = None  # the same through the adapter, as the harness asks it
     patience_s: float | None = None  # how long a harness waits for one answer: the adapter does the retrying
     output_dir: Path  # the task's own folder

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
 from evaldock_entrypoints.contract.files import write_json
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.run_eval.job import Job
-from evaldock_entrypoints.run_eval.process import Child, Finished, Redactor
+from evaldock_entrypoints.run_eval.process import Child, Finished
 from evaldock_entrypoints.run_eval.template import render
 
 _PROGRESS_PERIOD_S = 0.5
@@ -91,7 +92,7 @@ class PhaseRunner:
             env=self._environment(phase),
             cwd=self.job.data_dir if self.job.data_dir.is_dir() else self.job.work_dir,
             log=self.job.logs_dir / f"{phase.name}.log",
-            redact=Redactor(self.secrets),
+            redact=Redaction(self.secrets),
             on_line=progress.read,
         )
         try:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from evaldock_entrypoints.adapter.redaction import Redaction
+
 TERM_GRACE_S = 10.0
 _LAST_LINES = 20
 _WATCH_PERIOD_S = 0.5
@@ -29,20 +31,6 @@ class Finished:
     duration_s: float
 
 
-class Redactor:
-    """Replaces secret values and bearer tokens in lines of output."""
-
-    _BEARER = re.compile(r"(?i)(bearer\s+|api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",]+")
-
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = sorted((secret for secret in secrets if len(secret) >= 6), key=len, reverse=True)
-
-    def __call__(self, line: str) -> str:
-        for secret in self._secrets:
-            line = line.replace(secret, "[redacted]")
-        return self._BEARER.sub(r"\1[redacted]", line)
-
-
 class Child:
     """A running process group; a context manager that leaves nothing of the group alive."""
 
@@ -53,7 +41,7 @@ class Child:
         env: dict[str, str],
         cwd: Path,
         log: Path,
-        redact: Redactor,
+        redact: Redaction,
         on_line: Callable[[str], None],
     ) -> None:
         self._argv, self._env, self._cwd, self._log = list(argv), env, cwd, log

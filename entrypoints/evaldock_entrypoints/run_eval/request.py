@@ -16,7 +16,7 @@ from evaldock_entrypoints.contract.layers import KeyPath, Layer, Merged
 from evaldock_entrypoints.contract.overrides import override_layer, split_overrides
 from evaldock_entrypoints.contract.reader import load_yaml
 from evaldock_entrypoints.contract.reading import Read, flag_layer, read
-from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint
+from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint, Interceptor
 from evaldock_entrypoints.contract.tasks import (
     EVERYWHERE,
     Requested,
@@ -107,6 +107,11 @@ def make_job(
         params=plain(values.params),
         extras=plain(values.extras),
         endpoint=_endpoint(asked, framework, task),
+        chain=chain_of(
+            asked.document.target.api_endpoint.adapter_config,
+            asked.read.merged,
+            (*_ENDPOINT, "adapter_config"),
+        ),
         output_dir=_output_dir(asked, request),
         data_dir=data,
         data_is_mounted=data != data_dir,
@@ -120,16 +125,20 @@ def task_settings(asked: Asked, job: Job) -> TaskSettings:
     """Return what an adapter of this task's own is told; raises UsageError for a chain that cannot be."""
     target = asked.document.target
     return TaskSettings(
-        target=_served(asked, job, job.endpoint, target.api_endpoint, _ENDPOINT),
+        target=_served(job, job.endpoint, target.api_endpoint, job.chain),
         auxiliary={
-            role: _served(asked, job, _auxiliary(role, wanted), wanted, ("target", "auxiliary", role))
+            role: _served(job, _auxiliary(role, wanted), wanted, _auxiliary_chain(asked, role, wanted))
             for role, wanted in target.auxiliary.items()
         },
         folder=str(job.output_dir),
     )
 
 
-def _served(asked: Asked, job: Job, endpoint: Endpoint, wanted: ApiEndpoint, path: KeyPath) -> Served:
+def _auxiliary_chain(asked: Asked, role: str, wanted: AuxiliaryEndpoint) -> tuple[Interceptor, ...]:
+    return chain_of(wanted.adapter_config, asked.read.merged, ("target", "auxiliary", role, "adapter_config"))
+
+
+def _served(job: Job, endpoint: Endpoint, wanted: ApiEndpoint, chain: tuple[Interceptor, ...]) -> Served:
     """Return a model as the adapter stands before it; an auxiliary one may have bounds of its own."""
     own = wanted if isinstance(wanted, AuxiliaryEndpoint) else AuxiliaryEndpoint()
     return Served(
@@ -138,7 +147,7 @@ def _served(asked: Asked, job: Job, endpoint: Endpoint, wanted: ApiEndpoint, pat
         type=endpoint.type,
         api_key_name=endpoint.api_key_name,
         identity=identity_of(endpoint.base_url.partition("?")[0], endpoint.model_id),
-        interceptors=list(chain_of(wanted.adapter_config, asked.read.merged, (*path, "adapter_config"))),
+        interceptors=list(chain),
         request_timeout_s=float(own.request_timeout or job.params["request_timeout"]),
         max_retries=job.params["max_retries"] if own.max_retries is None else own.max_retries,
         stream=bool(wanted.stream),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaldock_entrypoints.contract.built_in_interceptors import CACHING, ENDPOINT, STREAMING
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.files import write_json
 from evaldock_entrypoints.run_eval.job import Job
@@ -48,11 +49,12 @@ def fingerprint(job: Job) -> str:
         "extras": job.extras,
         "model": [job.endpoint.model_id, job.endpoint.type],
         "data": [entry.get("sha256") for entry in job.manifest],
+        "chain": [one.model_dump() for one in job.chain if one.name not in _SPEED_ONLY],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-_SPEED_ONLY = frozenset({"parallelism", "request_timeout", "max_retries"})
+_SPEED_ONLY = frozenset({"parallelism", "request_timeout", "max_retries", ENDPOINT, CACHING, STREAMING})
 
 
 def open_state(job: Job, *, fresh: bool, now: str) -> State:

@@ -89,6 +89,9 @@ def _head(job: Job, status: Status) -> dict[str, Any]:
                 "model_id": endpoint.model_id,
                 "type": endpoint.type,
                 "api_key_name": endpoint.api_key_name,
+                "adapter_config": {
+                    "interceptors": [one.model_dump(mode="json", exclude_defaults=True) for one in job.chain]
+                },
             }
         },
     }

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.run_eval import process
-from evaldock_entrypoints.run_eval.process import Child, Finished, Redactor
+from evaldock_entrypoints.run_eval.process import Child, Finished
 
 
 def run(
@@ -19,7 +20,7 @@ def run(
         env=dict(os.environ),
         cwd=tmp_path,
         log=tmp_path / "log",
-        redact=Redactor(secrets or []),
+        redact=Redaction(secrets or []),
         on_line=lines.append,
     )
     with child:
