@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -13,7 +14,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaldock.testkit.fake_endpoint import FakeEndpointError, RunningEndpoint
+from evaldock.testkit.fake_endpoint import FakeEndpointError, RunningEndpoint, running_endpoint
 from evaldock.testkit.fake_endpoint.faults import Asked, FaultPlan, Match, Rule, read_rules
 
 PROMPT = "What is 1 plus 1?"
@@ -296,3 +297,35 @@ def test_bad_rules_are_refused_with_their_place(source: str, message: str) -> No
 def test_bad_rules_over_http_are_refused(endpoint: RunningEndpoint) -> None:
     with pytest.raises(FakeEndpointError, match="rule 0"):
         endpoint.reset(faults=[{"action": "explode"}])
+
+
+def test_error_event_stands_in_the_middle_of_a_stream(endpoint: RunningEndpoint) -> None:
+    endpoint.reset(faults=[{"action": "sse_error"}])
+    assert said(ask(endpoint))  # no fault of what is not streamed
+    *events, last = ask(endpoint, stream=True).text.strip().split("\n\n")
+    assert last == "data: [DONE]"
+    assert "error" in json.loads(events[-1].removeprefix("data: "))
+    assert all("choices" in json.loads(event.removeprefix("data: ")) for event in events[:-1])
+
+
+def test_error_may_come_as_an_answer(endpoint: RunningEndpoint) -> None:
+    endpoint.reset(faults=[{"action": "error_answer"}])
+    response = ask(endpoint)
+    assert response.status_code == 200
+    assert set(response.json()) == {"error"}
+
+
+def test_rule_may_hit_only_what_is_too_much_at_a_time(endpoint: RunningEndpoint) -> None:
+    rule = {"action": "status", "status": 429, "match": {"in_flight_above": 2}}
+    endpoint.reset(faults=[{"action": "latency", "latency_ms": 200}, rule])
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [response.status_code for response in pool.map(lambda _: ask(endpoint), range(4))]
+    assert sorted(statuses) == [200, 200, 429, 429]
+
+
+def test_slots_bound_what_is_answered_at_a_time() -> None:
+    with running_endpoint(slots=2, latency_ms=100) as endpoint, ThreadPoolExecutor(6) as pool:
+        began = monotonic()
+        assert all(response.ok for response in pool.map(lambda _: ask(endpoint), range(6)))
+        assert 0.3 <= monotonic() - began < 0.6
+        assert endpoint.stats()["max_concurrency"] == 6

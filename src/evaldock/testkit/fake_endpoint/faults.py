@@ -85,7 +85,7 @@ class Asked:
     ordinal: int
     items: frozenset[str]
     stream: bool
-    in_flight: int
+    in_flight: int = 1
 
 
 _RULES = TypeAdapter(tuple[Rule, ...])
