@@ -16,13 +16,14 @@ from evaldock_entrypoints.adapter.client import EVENT_STREAM, Client
 from evaldock_entrypoints.adapter.lane import Lane
 from evaldock_entrypoints.adapter.signals import facts_of
 from evaldock_entrypoints.adapter.upstream import Terms, Upstream
-from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
+from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply, Sink
 from evaldock_entrypoints.contract.errors import EndpointError, ExecutionError
 from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.key import digest_of
 from evaldock_entrypoints.exchanges.record import Exchange, Source
 
 _JSON = {"content-type": "application/json"}
+KEY_HEADER = "x-evaldock-key"
 _STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
 _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
     "chat": "choices",
@@ -40,6 +41,11 @@ class Asked:
     digest: bytes
     ordinal: int
     arrived: int
+
+    @property
+    def key(self) -> str:
+        """The key as people and harnesses write it."""
+        return f"{self.digest.hex()}:{self.ordinal}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +147,7 @@ class Front:
             future.cancel()  # of no effect on one that has its result
 
     async def _asked(self, call: Call, asked: Asked, client: Client) -> Obtained:
-        sink = client.part if call.wants_stream and self.passes_streams else None
+        sink = _keyed(client.part, asked) if call.wants_stream and self.passes_streams else None
         asking = Asking(
             method="POST",
             path=call.route,
@@ -189,6 +195,7 @@ class Front:
             facts=exchange.facts,
             cached=obtained.source != "asked",
         )
+        answer.headers[KEY_HEADER] = asked.key
         await self.chain.response(call, answer)
         if exchange.facts.error is not None:
             await self._send_failure(obtained, answer, client)
@@ -206,10 +213,11 @@ class Front:
             return await client.end()
         if not call.wants_stream or not obtained.exchange.is_stream:
             return await client.send(answer.status, answer.headers, answer.body.encoded())
+        headers = {**_STREAM, KEY_HEADER: answer.headers[KEY_HEADER]}
         if self.passes_streams:
-            return await client.send(answer.status, _STREAM, obtained.exchange.response)
+            return await client.send(answer.status, headers, obtained.exchange.response)
         tree, usage = answer.body.tree or {}, _wants_usage(call)
-        return await client.send(answer.status, _STREAM, sse.as_events(tree, include_usage=usage))
+        return await client.send(answer.status, headers, sse.as_events(tree, include_usage=usage))
 
     async def _send_failure(self, obtained: Obtained, answer: Answer, client: Client) -> None:
         if obtained.sunk:
@@ -252,6 +260,15 @@ def _answer_body(obtained: Obtained) -> Body:
         return Body(exchange.response, obtained.tree)
     tree = obtained.tree if obtained.tree is not None else sse.coalesced(exchange.response)
     return Body(orjson.dumps(tree), tree)
+
+
+def _keyed(sink: Sink, asked: Asked) -> Sink:
+    """Return a sink that adds the request's key to the head of the answer."""
+
+    async def keyed(status: int, headers: Mapping[str, str], chunk: bytes) -> None:
+        await sink(status, {**headers, KEY_HEADER: asked.key}, chunk)
+
+    return keyed
 
 
 def _wants_usage(call: Call) -> bool:

@@ -1,6 +1,7 @@
 """The whole adapter as a process, before the fake endpoint."""
 
 import json
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ def test_an_answer_comes_back_as_the_endpoint_gave_it(
     direct = requests.post(f"{endpoint.url}/v1/chat/completions", json=chat(QUESTION), timeout=10)
     through = adapter.post(chat(QUESTION))
     assert through.status_code == 200
+    assert re.fullmatch(r"[0-9a-f]{32}:0", through.headers["x-evaldock-key"])
     ours, theirs = through.json(), direct.json()
     for tree in (ours, theirs):
         del tree["id"], tree["created"]
