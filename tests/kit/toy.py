@@ -1,9 +1,10 @@
 """The toy harness in a container: the entrypoints image with the fixture folder mounted into it."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from evaldock.executors.outcome import TaskEnd, worst
 from evaldock.plan import Adapter, Evaluation, Mount, Plan, Unit
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.session import execute
-from evaldock.supply.lock import read_lock
+from evaldock.supply.lock import built_pins
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.framework import load_framework
@@ -47,9 +48,15 @@ def toy_plan(
     *,
     modes: tuple[str, ...] = (),
     key_name: str | None = None,
+    targets: Sequence[tuple[str, str, int]] = (),
+    deployment: Mapping[str, Any] | None = None,
+    over: Mapping[str, Any] | None = None,
     **execution: Any,
 ) -> Plan:
-    """Return the plan of one toy task per mode against the endpoint at url."""
+    """Return the plan of one toy task per mode, against the endpoint at url or a deployment.
+
+    targets: what the mode "reach" tries to reach, by name. over: laid over the rest of the document.
+    """
     registry = Registry(
         harnesses={
             "toy": HarnessEntry(
@@ -62,18 +69,20 @@ def toy_plan(
         }
     )
     endpoint = {"url": url, "model_id": "fake-model", "type": "completions", "api_key_name": key_name}
+    extra = {"mode": mode, "targets": json.dumps(targets)}
     tree = {
+        **({} if deployment is None else {"deployment": deployment}),
         "target": {"api_endpoint": endpoint},
-        "evaluation": {"tasks": [{"name": "sums", "params": {"extra": {"mode": mode}}}]},
+        "evaluation": {"tasks": [{"name": "sums", "params": {"extra": extra}}]},
         "execution": execution,
         "output": {"dir": str(output_dir)},
     }
     around = Surroundings(
         run_id="toy", run_dir=str(output_dir / "toy"), user=f"{os.getuid()}:{os.getgid()}", working_dir="/"
     )
-    pin = read_lock().images["entrypoints"].pin
-    pins = {"toy": pin, "entrypoints": pin}
-    merged = merge([Layer(tree=tree, name="toy")])
+    built = built_pins()
+    pins = {**built, "toy": built["entrypoints"]}
+    merged = merge([Layer(tree=tree, name="toy"), Layer(tree=dict(over or {}), name="over")])
     document = validate(Document, merged)
     plan = compile_plan(Inputs(document=document, merged=merged, registry=registry, pins=pins, around=around))
     evaluations = [_mounted(plan.evaluations[0])]
