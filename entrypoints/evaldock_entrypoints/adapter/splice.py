@@ -12,6 +12,12 @@ import orjson
 _SPACE = re.compile(r"[ \t\n\r]*")
 # The C scanner says where a value ends.
 _scan_once = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_MOST_REPLACED = 4
+_SPACED, _HEAD_BYTES = b'": ', 64
+
+
+class _OtherShapeError(Exception):
+    """More has changed than a few texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +32,55 @@ class _Member:
 
 def spliced(raw: bytes, old: Mapping[str, Any], new: Mapping[str, Any]) -> bytes:
     """Return `raw`, which says `old`, changed to say `new`; raises TypeError where `new` is no JSON."""
-    if _same(old, new):
+    before, after = orjson.dumps(old), orjson.dumps(new)
+    if before == after:
         return raw
+    if before == raw:  # written as orjson writes: then so is all that did not change
+        return after
+    if _SPACED in raw[:_HEAD_BYTES] and json.dumps(old).encode() == raw:  # as the standard library does
+        return json.dumps(new).encode()
+    replaced = _with_texts_replaced(raw, old, new)
+    if replaced is not None:
+        return replaced
     try:
         text = raw.decode()
         return _object(text, _skip(text, 0), old, new).encode()
     except (RecursionError, UnicodeError):
-        return orjson.dumps(new)
+        return after
+
+
+def _with_texts_replaced(raw: bytes, old: Any, new: Any) -> bytes | None:
+    """Return `raw` with a few texts changed, None where more has changed or a text cannot be told apart."""
+    changes: list[tuple[str, str]] = []
+    try:
+        _changed_texts(old, new, changes)
+    except _OtherShapeError:
+        return None
+    for before, after in changes:
+        wanted = _written(before, raw)
+        if wanted is None:
+            return None
+        raw = raw.replace(wanted, orjson.dumps(after))
+    return raw
+
+
+def _changed_texts(old: Any, new: Any, changes: list[tuple[str, str]]) -> None:
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
+        for key, value in old.items():
+            _changed_texts(value, new[key], changes)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for one, other in zip(old, new, strict=True):
+            _changed_texts(one, other, changes)
+    elif type(old) is not type(new) or old != new:
+        if not isinstance(old, str) or not isinstance(new, str) or len(changes) == _MOST_REPLACED:
+            raise _OtherShapeError
+        changes.append((old, new))
+
+
+def _written(text: str, raw: bytes) -> bytes | None:
+    """Return the form in which a text stands in the bytes, if it is there once and so is surely meant."""
+    found = [form for form in {orjson.dumps(text), json.dumps(text).encode()} if form in raw]
+    return found[0] if len(found) == 1 and raw.count(found[0]) == 1 else None
 
 
 def _object(text: str, start: int, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -46,26 +94,34 @@ def _object(text: str, start: int, old: Mapping[str, Any], new: Mapping[str, Any
         if _same(before, after):
             pieces.append(text[member.start : member.end])
         elif member is last[member.key]:
-            pieces.append(text[member.start : member.value] + _changed(text, member.value, before, after))
+            changed = _changed(text[member.value : member.end], before, after)
+            pieces.append(text[member.start : member.value] + changed)
     pieces += [f"{_dumped(key)}:{_dumped(value)}" for key, value in new.items() if key not in last]
     return "{" + ",".join(pieces) + "}"
 
 
-def _array(text: str, start: int, old: Sequence[Any], new: Sequence[Any]) -> str:
-    pieces = []
-    for index, (at, end) in enumerate(_elements(text, start)):
-        if _same(old[index], new[index]):
-            pieces.append(text[at:end])
-        else:
-            pieces.append(_changed(text, at, old[index], new[index]))
-    return "[" + ",".join(pieces) + "]"
+def _array(text: str, old: Sequence[Any], new: Sequence[Any]) -> str:
+    """Return a list in which items changed, or stand before or behind those that were there."""
+    spans = [text[at:end] for at, end in _elements(text)]
+    if len(new) == len(old):
+        pairs = zip(spans, old, new, strict=True)
+        return _listed([one if _same(a, b) else _changed(one, a, b) for one, a, b in pairs])
+    if old and len(new) > len(old):
+        for first in (len(new) - len(old), 0):  # as a system message is put in, and as a turn is added
+            if _same(old, new[first : first + len(old)]):
+                return _listed([*map(_dumped, new[:first]), *spans, *map(_dumped, new[first + len(old) :])])
+    return _dumped(new)
 
 
-def _changed(text: str, start: int, old: Any, new: Any) -> str:
+def _listed(items: Sequence[str]) -> str:
+    return "[" + ",".join(items) + "]"
+
+
+def _changed(text: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        return _object(text, start, old, new)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return _array(text, start, old, new)
+        return _object(text, 0, old, new)
+    if isinstance(old, list) and isinstance(new, list):
+        return _array(text, old, new)
     return _dumped(new)
 
 
@@ -88,8 +144,8 @@ def _members(text: str, start: int) -> Iterator[_Member]:
         at = _next(text, end)
 
 
-def _elements(text: str, start: int) -> Iterator[tuple[int, int]]:
-    at = _skip(text, start + 1)
+def _elements(text: str) -> Iterator[tuple[int, int]]:
+    at = _skip(text, 1)
     while text[at] != "]":
         _, end = _scan_once(text, at)
         yield at, end
@@ -103,5 +159,7 @@ def _next(text: str, end: int) -> int:
 
 
 def _skip(text: str, at: int) -> int:
+    if text[at] > " ":
+        return at
     space = _SPACE.match(text, at)
     return space.end() if space else at

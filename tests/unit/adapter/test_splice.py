@@ -105,3 +105,26 @@ def test_untouched_members_keep_their_bytes(old: dict[str, Any], data: st.DataOb
     for text in kept:
         rest = rest.replace(text, "", 1)
     assert len(rest) <= len("{:  }" + json.dumps(changed) + '""') + len(old)
+
+
+def test_items_put_before_and_behind_leave_the_others_bytes() -> None:
+    raw = b'{"messages": [ {"role": "user", "content": "\\u00e9"} , {"n": 1.50} ], "t": 1.0}'
+    body = Body(raw)
+    body.edit()["messages"].insert(0, {"role": "system", "content": "s"})
+    kept = b'{"role": "user", "content": "\\u00e9"},{"n": 1.50}'
+    assert body.encoded() == b'{"messages": [{"role":"system","content":"s"},' + kept + b'],"t": 1.0}'
+    body = Body(raw)
+    body.edit()["messages"].append("last")
+    assert body.encoded() == b'{"messages": [' + kept + b',"last"],"t": 1.0}'
+
+
+def test_a_text_that_stands_twice_is_changed_in_its_own_place_only() -> None:
+    body = Body(b'{"a": "x y", "b": {"c": "x y"}, "n": 1.0}')
+    body.edit()["b"]["c"] = "z"
+    assert json.loads(body.encoded()) == {"a": "x y", "b": {"c": "z"}, "n": 1.0}
+
+
+def test_a_text_inside_another_is_not_taken_for_it() -> None:
+    body = Body(b'{"a": "say \\"x\\" now", "b": "x", "n": 1.0}')
+    body.edit()["b"] = "z"
+    assert json.loads(body.encoded()) == {"a": 'say "x" now', "b": "z", "n": 1.0}
