@@ -191,6 +191,19 @@ def test_a_shared_folder_of_answers_is_a_mount_of_the_adapter_alone() -> None:
     assert not any("answers" in mount.source for mount in harness.mounts)
 
 
+def test_folders_of_own_interceptors_are_mounts_of_the_adapter_alone() -> None:
+    chain = {"discovery": {"dirs": ["steps"]}, "interceptors": [{"name": "shout:Shout"}]}
+    made = plan("gsm8k_cot", **endpoint(adapter_config=chain))
+    mounts = {mount.source: mount for mount in adapter(made).unit.mounts}
+    assert (mounts["/home/me/steps"].target, mounts["/home/me/steps"].read_only) == (
+        "/mnt/interceptors/0",
+        True,
+    )
+    (task,) = adapter(made).settings.tasks.values()
+    assert task.modules == ["/mnt/interceptors/0"]
+    assert not any("steps" in mount.source for mount in made.evaluations[0].units[0].mounts)
+
+
 def identity(**sections: Any) -> str:
     (task,) = adapter(plan("gsm8k_cot", **sections)).settings.tasks.values()
     return task.target.identity

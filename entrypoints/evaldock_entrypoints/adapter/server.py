@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,7 @@ class Adapter:
         }
 
     def _lane(self, name: str, task: TaskSettings, stack: contextlib.AsyncExitStack) -> Lane:
+        sys.path += [folder for folder in task.modules if folder not in sys.path]
         caching = caching_of(task.target.interceptors)
         folder = Path(task.folder)
         (folder / EXCHANGES).mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ class TaskSettings(Strict):
     target: Served = Field(description="the model under evaluation")
     auxiliary: dict[str, Served] = Field(default_factory=dict, description="judge, user simulator, …")
     folder: str = Field(description="the task's own: exchanges/ and logs/ go there")
+    modules: list[str] = Field(default_factory=list, description="folders of interceptors of the user's own")
 
 
 class AdapterSettings(Strict):
@@ -47,5 +48,5 @@ class AdapterSettings(Strict):
 
 
 def identity_of(*facts: str) -> str:
-    """Return what names a model in a store that runs share: the same for the same facts, and for no others."""
+    """Return what names a model in a store that runs share: the same for the same facts alone."""
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]

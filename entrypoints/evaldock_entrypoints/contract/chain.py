@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,6 +51,11 @@ def notes_of(config: AdapterConfig | None, merged: Merged, path: KeyPath) -> tup
     """Return what of adapter_config has no effect here, each with its place and the reason."""
     config = config or AdapterConfig()
     return tuple(f"{merged.place((*path, *place))}: has no effect: {why}" for place, why in _idle(config))
+
+
+def module_folders(config: AdapterConfig | None) -> tuple[str, ...]:
+    """Return the folders, as written, in which interceptors of the user's own are."""
+    return tuple(config.discovery.get("dirs", ())) if config else ()
 
 
 def policy_of(chain: Sequence[Interceptor]) -> EndpointPolicy:
@@ -101,11 +107,12 @@ def _steps(config: AdapterConfig, merged: Merged, path: KeyPath) -> Iterator[_St
             where=merged.place((*path, first)),
             next_step="keep the list, with what the other keys say as its settings",
         )
+    folders = module_folders(config)
     for index, one in enumerate(config.interceptors):
-        yield from _listed(one, merged, (*path, "interceptors", index))
+        yield from _listed(one, folders, merged, (*path, "interceptors", index))
 
 
-def _listed(one: Interceptor, merged: Merged, path: KeyPath) -> Iterator[_Step]:
+def _listed(one: Interceptor, folders: Sequence[str], merged: Merged, path: KeyPath) -> Iterator[_Step]:
     name = ALIASES.get(one.name, one.name)
     if not one.enabled and name != CACHING:
         if name == ENDPOINT:
@@ -115,20 +122,27 @@ def _listed(one: Interceptor, merged: Merged, path: KeyPath) -> Iterator[_Step]:
                 next_step="remove enabled: false",
             )
         return
-    _refuse_unknown(name, merged, (*path, "name"))
+    _refuse_unknown(name, folders, merged, (*path, "name"))
     config = _checked(name, one.config, merged, (*path, "config")) if name in BUILT_IN else one.config
     if not one.enabled:
         config = {**config, "reuse": False}
     yield _Step(interceptor=Interceptor(name=name, best_effort=one.best_effort, config=config), path=path)
 
 
-def _refuse_unknown(name: str, merged: Merged, path: KeyPath) -> None:
+def _installed(folders: Sequence[str]) -> set[str]:
+    """Return the names of interceptors that packages bring, here and in the folders."""
+    packages = importlib.metadata.distributions(path=[*sys.path, *folders])
+    points = (point for package in packages for point in package.entry_points)
+    return {point.name for point in points if point.group == ENTRY_POINTS}
+
+
+def _refuse_unknown(name: str, folders: Sequence[str], merged: Merged, path: KeyPath) -> None:
     if name in ABSENT:
         why, step = ABSENT[name]
         raise UsageError(f'there is no interceptor "{name}": {why}', where=merged.place(path), next_step=step)
     if name in BUILT_IN or _MODULE_AND_CLASS.fullmatch(name):
         return
-    installed = {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    installed = _installed(folders)
     if name not in installed:
         raise UsageError(
             f'unknown interceptor "{name}"',
@@ -243,12 +257,8 @@ def _idle(config: AdapterConfig) -> Iterator[tuple[KeyPath, str]]:
     for index, hook in enumerate(config.post_eval_hooks or ()):
         if hook.enabled:
             yield ("post_eval_hooks", index), IDLE_KEYS["generate_html_report"]
-    for key, places in config.discovery.items():
-        if places:
-            yield (
-                ("discovery", key),
-                "interceptors of your own are named where they stand: name: module:Class",
-            )
+    if config.discovery.get("modules"):
+        yield ("discovery", "modules"), "interceptors of your own are named where they stand: module:Class"
     for index, one in enumerate(config.interceptors or ()):
         idle = _idle_settings(ALIASES.get(one.name, one.name))
         for key in one.config if one.enabled else ():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.adapter import Served, TaskSettings, identity_of
-from evaldock_entrypoints.contract.chain import chain_of
+from evaldock_entrypoints.contract.chain import chain_of, module_folders
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
 from evaldock_entrypoints.contract.errors import UsageError
@@ -131,6 +131,7 @@ def task_settings(asked: Asked, job: Job) -> TaskSettings:
             for role, wanted in target.auxiliary.items()
         },
         folder=str(job.output_dir),
+        modules=[str(Path(name).absolute()) for name in module_folders(target.api_endpoint.adapter_config)],
     )
 
 

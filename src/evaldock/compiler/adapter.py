@@ -11,7 +11,7 @@ from evaldock.plan import ADAPTER_FOLDER, SETTINGS_NAME, Adapter, Mount, Stop, U
 from evaldock.registry import ADAPTER_IMAGE
 from evaldock_entrypoints.contract.adapter import AdapterSettings, Served, TaskSettings, identity_of
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING, ENDPOINT
-from evaldock_entrypoints.contract.chain import caching_of, chain_of, notes_of, policy_of
+from evaldock_entrypoints.contract.chain import caching_of, chain_of, module_folders, notes_of, policy_of
 from evaldock_entrypoints.contract.endpoint import base_url, is_local, type_of_route
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType
@@ -19,6 +19,7 @@ from evaldock_entrypoints.contract.layers import KeyPath
 from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint, Interceptor
 
 SHARED_TARGET = "/mnt/shared"
+MODULES_TARGET = "/mnt/interceptors"
 CERTIFICATES_TARGET = "/evaldock/certificates.pem"
 _TARGET: KeyPath = ("target", "api_endpoint")
 
@@ -59,6 +60,7 @@ def adapter_of(inputs: Inputs, tasks: Sequence[Asked]) -> Adapter:
     target = _target(inputs)
     wanted = inputs.document.target.auxiliary
     others = {role: _auxiliary(inputs, role, number) for number, role in enumerate(wanted, start=1)}
+    modules = _modules(inputs)
     settings = AdapterSettings(
         tasks={
             asked.name: TaskSettings(
@@ -67,15 +69,26 @@ def adapter_of(inputs: Inputs, tasks: Sequence[Asked]) -> Adapter:
                     role: _served_beside(model, wanted[role], asked) for role, model in others.items()
                 },
                 folder=f"{RESULTS_TARGET}/{asked.name}",
+                modules=[mount.target for mount in modules],
             )
             for asked in tasks
         },
         folder=f"{RESULTS_TARGET}/{ADAPTER_FOLDER}",
     )
-    return Adapter(unit=_unit(inputs, (target, *others.values())), settings=settings)
+    return Adapter(unit=_unit(inputs, (target, *others.values()), modules), settings=settings)
 
 
-def _unit(inputs: Inputs, models: Sequence[_Model]) -> Unit:
+def _modules(inputs: Inputs) -> tuple[Mount, ...]:
+    """Return the mounts of the folders with interceptors of the user's own."""
+    path: KeyPath = (*_TARGET, "adapter_config")
+    folders = module_folders(inputs.document.target.api_endpoint.adapter_config)
+    return tuple(
+        inputs.mount(folder, f"{MODULES_TARGET}/{number}", (*path, "discovery", "dirs", number))
+        for number, folder in enumerate(folders)
+    )
+
+
+def _unit(inputs: Inputs, models: Sequence[_Model], modules: Sequence[Mount]) -> Unit:
     keys = [model.api_key_name for model in models if model.api_key_name]
     proxies, settings, certificates = _way_out(inputs, models)
     return Unit(
@@ -89,6 +102,7 @@ def _unit(inputs: Inputs, models: Sequence[_Model]) -> Unit:
         mounts=(
             Mount(source=inputs.around.run_dir, target=RESULTS_TARGET, read_only=False),
             *(mount for model in models for mount in model.mounts),
+            *modules,
             *certificates,
         ),
     )

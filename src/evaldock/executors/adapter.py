@@ -187,6 +187,7 @@ def spelt_settings(settings: AdapterSettings, spelt: Callable[[str], str]) -> Ad
                 "target": _spelt_model(task.target, spelt),
                 "auxiliary": {role: _spelt_model(model, spelt) for role, model in task.auxiliary.items()},
                 "folder": spelt(task.folder),
+                "modules": [spelt(folder) for folder in task.modules],
             }
         )
         for name, task in settings.tasks.items()

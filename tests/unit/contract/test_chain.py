@@ -300,6 +300,16 @@ def test_what_has_no_effect_is_said_with_its_place() -> None:
     assert config(listed, "caching") == {}
 
 
+def test_a_package_in_a_folder_of_ones_own_brings_names(tmp_path: Path) -> None:
+    package = tmp_path / "own_steps-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own-steps\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[evaldock.interceptors]\nshorter = own_steps:Shorter\n")
+    text = f"discovery: {{dirs: ['{tmp_path}']}}\ninterceptors: [{{name: shorter, config: {{x: 1}}}}]"
+    assert names(text) == ["shorter", "caching", "endpoint"]
+    assert notes_of(*document(text), ADAPTER) == ()
+
+
 def test_no_flat_key_is_left_without_a_meaning() -> None:
     known = {key for step in FLAT_STEPS for key in (*step.switches, *step.settings, *step.further)}
     beside = {"interceptors", "post_eval_hooks", "discovery", "endpoint_type", "use_caching"}

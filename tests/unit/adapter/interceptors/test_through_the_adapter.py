@@ -9,6 +9,7 @@ import openai
 import pytest
 from tests.kit.adapters import TASK, RunningAdapter, chat, running_adapter, settings_for, streamed
 
+from evaldock.supply.paths import checkout_root
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.contract.chain import chain_of
 from evaldock_entrypoints.contract.layers import Merged
@@ -158,17 +159,11 @@ def test_what_observers_write_is_there_when_the_adapter_has_ended(
         assert b"canary" not in path.read_bytes()
 
 
-def test_an_interceptor_of_a_users_own(
-    tmp_path: Path, endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = (Path(__file__).parents[4] / "examples" / "interceptors" / "shout.py").read_text(
-        encoding="utf-8"
-    )
-    (tmp_path / "shout.py").write_text(source, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_an_interceptor_of_a_users_own(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     chain = [{"name": "shout:Shout", "config": {"mark": "?!"}}]
+    own = {"modules": [str(checkout_root() / "examples" / "interceptors")]}
     endpoint.reset()
-    with adapter_for(tmp_path, endpoint, {"interceptors": chain}) as adapter:
+    with running_adapter(settings_for(tmp_path, [endpoint.url], interceptors=chain, task=own)) as adapter:
         answer = adapter.post(chat(QUESTION))
     assert json.loads(endpoint.last_requests()[-1]["body"])["messages"][-1]["content"] == f"{QUESTION}?!"
     assert content(answer) == content(answer).upper()
