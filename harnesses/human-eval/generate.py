@@ -4,36 +4,20 @@ import asyncio
 import hashlib
 import json
 import os
-import random
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
-from ask import AskError, Client, RefusedError, Reply
+from ask import AskError, Reply, UnreachableError, ask
 from prompts import extract, request_body
-from records import (
-    GENERATIONS,
-    SELECTION,
-    Key,
-    Record,
-    RecordLog,
-    choose,
-    load_records,
-    read_problems,
-    write_json,
-)
+from records import GENERATIONS, SELECTION, Key, Record, choose, read_problems, write_json
 
-EXIT_ENDPOINT, EXIT_HARNESS, EXIT_INTERRUPTED = 3, 4, 75
+EXIT_ENDPOINT, EXIT_HARNESS = 3, 4
 PROGRESS_S = 0.5
-
-
-class UnreachableError(Exception):
-    """The endpoint does not answer, so the rest is not asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +35,6 @@ class Question:
         body = {name: value for name, value in self.body.items() if name != "seed"}
         return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
-    def answered_by(self, record: Record | None) -> bool:
-        """Tell whether a record of an earlier run is an answer to exactly this request."""
-        return (
-            record is not None
-            and "error" not in record
-            and record["prompt_hash"] == self.prompt_hash
-            and record["seed"] == self.body.get("seed")
-        )
-
     def record(self, rest: Record) -> Record:
         identity = {"id": self.key[0], "repeat": self.key[1], "prompt_hash": self.prompt_hash}
         return {**identity, "seed": self.body.get("seed"), **rest}
@@ -70,17 +45,14 @@ class Generation:
     """One run of this phase: what it was told, and how far it is."""
 
     job: dict[str, Any]
-    client: Client
-    log: RecordLog
-    secret: str
+    session: aiohttp.ClientSession
+    records: IO[str]
     total: int
     done: int = 0
-    answered: bool = False  # any HTTP response at all
-    unreachable_in_a_row: int = 0
     reported_at: float = 0.0
 
     async def ask_all(self, questions: Iterator[Question]) -> None:
-        """Keep `parallelism` questions in flight; raises RefusedError or UnreachableError at once."""
+        """Keep `parallelism` questions in flight; raises UnreachableError at once."""
         self.report()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -91,31 +63,17 @@ class Generation:
 
     async def _work(self, questions: Iterator[Question]) -> None:
         for question in questions:
-            self.log.append(question.record(await self._ask(question)))
+            record = question.record(await self._asked(question))
+            self.records.write(json.dumps(record) + "\n")
             self.done += 1
             self.report()
 
-    async def _ask(self, question: Question) -> Record:
+    async def _asked(self, question: Question) -> Record:
         try:
-            reply = await self.client.ask(question.body)
+            reply = await ask(self.session, self.job["url"], question.body)
         except AskError as error:
-            self._note_reachable(error)
-            return {
-                "error": {"kind": "endpoint", "message": hide(str(error), self.secret)},
-                "status": error.status,
-                "retries": error.retries,
-            }
-        self.answered, self.unreachable_in_a_row = True, 0
+            return {"error": {"kind": "endpoint", "message": str(error)}}
         return answer(self.job["type"], question, reply)
-
-    def _note_reachable(self, error: AskError) -> None:
-        """Give up on an endpoint that never answered, or that fails as many times in a row as fly at once."""
-        if error.status is not None:
-            self.answered, self.unreachable_in_a_row = True, 0
-            return
-        self.unreachable_in_a_row += 1
-        if not self.answered or self.unreachable_in_a_row >= int(self.job["parallelism"]):
-            raise UnreachableError(str(error)) from error
 
     def report(self) -> None:
         now = time.monotonic()
@@ -134,13 +92,7 @@ def answer(endpoint_type: str, question: Question, reply: Reply) -> Record:
         "cut": extracted.cut,
         "finish_reason": reply.finish_reason,
         "usage": reply.usage,
-        "latency_ms": round(reply.latency_ms, 3),
-        "retries": reply.retries,
     }
-
-
-def hide(text: str, secret: str) -> str:
-    return text.replace(secret, "***") if secret else text
 
 
 def questions_of(
@@ -173,7 +125,11 @@ def notes_of(job: dict[str, Any], chosen: int, total: int) -> list[str]:
 
 
 async def generate(job: dict[str, Any]) -> None:
-    """Write selection.json and ask what generations.jsonl does not yet answer."""
+    """Write selection.json and ask every question into a new generations.jsonl.
+
+    Nothing is taken over from an earlier start: the adapter answers what it was asked before, and counts
+    identical requests, so every start must ask all of them.
+    """
     native = Path(job["native_dir"])
     native.mkdir(parents=True, exist_ok=True)
     problems = read_problems(Path(job["problem_file"]))
@@ -181,46 +137,31 @@ async def generate(job: dict[str, Any]) -> None:
     questions = list(questions_of(job, problems, ids))
     selection = {"ids": ids, "repeats": int(job["repeats"]), "total": len(problems)}
     write_json(native / SELECTION, {**selection, "notes": notes_of(job, len(ids), len(problems))})
-    records = load_records(native / GENERATIONS)
-    open_questions = [q for q in questions if not q.answered_by(records.get(q.key))]
-    secret = os.environ.get("OPENAI_API_KEY", "")
-    with RecordLog(native / GENERATIONS) as log:
-        async with http_session(job, secret) as session:
-            rng = random.Random()
-            client = Client(session=session, url=job["url"], max_retries=int(job["max_retries"]), rng=rng)
-            done = len(questions) - len(open_questions)
-            run = Generation(job=job, client=client, log=log, secret=secret, total=len(questions), done=done)
-            await run.ask_all(iter(open_questions))
+    with (native / GENERATIONS).open("w", encoding="ascii") as records:
+        async with http_session(job) as session:
+            run = Generation(job=job, session=session, records=records, total=len(questions))
+            await run.ask_all(iter(questions))
+        records.flush()
+        os.fsync(records.fileno())  # this phase is not run again once it is noted as finished
 
 
-def http_session(job: dict[str, Any], secret: str) -> aiohttp.ClientSession:
+def http_session(job: dict[str, Any]) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {secret}"} if secret else {},
         timeout=aiohttp.ClientTimeout(total=float(job["request_timeout_s"])),
         connector=aiohttp.TCPConnector(limit=0),
     )
 
 
-async def run_until_signalled(job: dict[str, Any]) -> int:
-    """Return the exit code; SIGTERM and SIGINT drop what is in flight and keep what is finished."""
-    task = asyncio.ensure_future(generate(job))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    name = job.get("api_key_name") or "OPENAI_API_KEY"
+def main(job_file: Path) -> int:
+    """Return the exit code."""
+    job = json.loads(job_file.read_text(encoding="utf-8"))
     try:
-        await task
-    except asyncio.CancelledError:
-        return fail(EXIT_INTERRUPTED, "stopped by a signal", "the same command asks the rest")
-    except RefusedError as error:
-        message = hide(str(error), os.environ.get("OPENAI_API_KEY", ""))
-        return fail(
-            EXIT_ENDPOINT, f"{job['url']} refuses access: {message}", f"check the key in the variable {name}"
-        )
+        asyncio.run(generate(job))
     except UnreachableError as error:
         return fail(
             EXIT_ENDPOINT,
-            f"{job['url']} cannot be reached: {error}",
-            "check the URL and that the server runs",
+            f"no connection to {job['url']}: {error}",
+            "evaldock's adapter answers there; its log says why it does not",
         )
     except (OSError, ValueError, KeyError) as error:
         return fail(
@@ -235,4 +176,4 @@ def fail(code: int, message: str, next_step: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run_until_signalled(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
+    sys.exit(main(Path(sys.argv[1])))

@@ -3,9 +3,7 @@
 import gzip
 import json
 import math
-import os
 import random
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,6 @@ Key = tuple[str, int]  # problem id, repeat
 
 SELECTION = "selection.json"
 GENERATIONS = "generations.jsonl"
-FSYNC_RECORDS = 32
-FSYNC_S = 2.0
 
 
 def read_problems(path: Path) -> dict[str, dict[str, str]]:
@@ -47,42 +43,7 @@ def write_json(path: Path, value: Any) -> None:
     draft.replace(path)
 
 
-def load_records(path: Path) -> dict[Key, Record]:
-    """Return the last record of each question; a torn last line counts as not written."""
-    if not path.exists():
-        return {}
-    lines = path.read_bytes().split(b"\n")[:-1]
-    records = [json.loads(line) for line in lines]
+def read_records(path: Path) -> dict[Key, Record]:
+    """Return the record of each question; the phase that wrote them has finished."""
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
     return {(record["id"], record["repeat"]): record for record in records}
-
-
-class RecordLog:
-    """Appends records to a file, whole lines at a time, synced to disk every few records or seconds."""
-
-    def __init__(self, path: Path) -> None:
-        _drop_torn_line(path)
-        self._file = path.open("ab", buffering=0)
-        self._unsynced = 0
-        self._synced_at = time.monotonic()
-
-    def __enter__(self) -> "RecordLog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def append(self, record: Record) -> None:
-        """Write one record."""
-        self._file.write(json.dumps(record).encode("ascii") + b"\n")
-        self._unsynced += 1
-        if self._unsynced >= FSYNC_RECORDS or time.monotonic() - self._synced_at > FSYNC_S:
-            os.fsync(self._file.fileno())
-            self._unsynced, self._synced_at = 0, time.monotonic()
-
-
-def _drop_torn_line(path: Path) -> None:
-    if path.exists():
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)

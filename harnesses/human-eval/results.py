@@ -36,7 +36,6 @@ def parse(job: Job) -> Outcome:
             "unit_test_timeouts": timed_out,
             "unit_test_timeout_s": finished["timeout_s"],
             "unit_test_workers": finished["workers"],
-            "request_retries": sum(record["retries"] for record in asked),
         },
     )
 
@@ -49,7 +48,7 @@ def _read_results(folder: Path, count: int) -> dict[Key, Row]:
 
 
 def _check_same_answers(asked: Sequence[Row], results: dict[Key, Row], folder: Path) -> None:
-    """Model code ran beside these files, and a resumed run may have answered more since they were written."""
+    """Refuse verdicts on other answers: model code ran beside these files."""
     answered = {(a["id"], a["repeat"]): a["completion"] for a in asked if "error" not in a}
     if answered != {key: row["completion"] for key, row in results.items()}:
         raise HarnessError(
@@ -73,7 +72,6 @@ def _sample(record: Row, result: Row | None) -> Sample:
         finish_reason=_finish_reason(record),
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
-        latency_ms=record["latency_ms"],
     )
 
 
@@ -106,7 +104,7 @@ def _timeout_notes(timed_out: int, total: int, timeout_s: float) -> list[str]:
 
 
 def _by_key(rows: Sequence[Row], *, id_field: str) -> dict[Key, Row]:
-    """Return the last row of each question: a later answer replaces an earlier error."""
+    """Return the row of each question."""
     return {(row[id_field], row["repeat"]): row for row in rows}
 
 
@@ -119,9 +117,8 @@ def _read_json(path: Path) -> Row:
 
 
 def _read_lines(path: Path) -> list[Row]:
-    """Return the whole lines of a file; what follows the last line end was torn off by a kill."""
     try:
-        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise _unfinished(path, error) from error
 

