@@ -1,7 +1,7 @@
 """Start lm-eval on a structured configuration: run_lm_eval.py RUN_JSON.
 
 lm-eval itself is not changed. What this adds: task files for data without a training split, an index of
-the wanted task's folder alone, and refusals of what would otherwise go wrong silently.
+the wanted task's folder alone, refusals of what would otherwise go wrong silently, and what is asked again.
 """
 
 import functools
@@ -19,6 +19,7 @@ import yaml
 HERE = Path(__file__).resolve().parent
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 USAGE = 2
+ATTEMPTS = 3  # as lm-eval counts: the first one too
 
 Config = dict[str, Any]
 
@@ -138,8 +139,7 @@ def complete(run: Config, folder: Path) -> Config:
     others = {key: value for key, value in config["model_args"].items() if key not in given}
     chat_template = bool(config.get("apply_chat_template"))
     config["model_args"] = others | tokenizer_args(run["endpoint_type"], given, chat_template=chat_template)
-    # lm-eval counts attempts, the contract counts what comes after the first.
-    config["model_args"]["max_retries"] += 1
+    config["model_args"]["max_retries"] = ATTEMPTS
     # Keeps lm-eval from asking the hub who owns HF_TOKEN before it starts.
     config["hf_hub_log_args"] = {"hub_results_org": "none"}
     # lm-eval copies it into its results file, which proves whose results they are.
@@ -148,15 +148,24 @@ def complete(run: Config, folder: Path) -> Config:
     return config
 
 
-def forget_empty_answers(cache: Path) -> None:
-    """Let a resumed run ask again what was answered with nothing: lm-eval caches an unreadable reply so."""
-    if not cache.is_file():
-        return
-    from sqlitedict import SqliteDict
+def ask_again_only_without_answer() -> None:
+    """Let lm-eval ask again only where no answer came; by itself it does after any exception, even a 400.
 
-    with SqliteDict(os.fspath(cache), autocommit=True) as answers:
-        for key in [key for key, answer in answers.items() if answer == ""]:
-            del answers[key]
+    An HTTP error is final: the adapter answers with one after all the attempts that params allow. An answer
+    that lm-eval cannot read is final too: it counts as delivered, so asking again would draw another one.
+    Left are a connection that broke and a wait that was too long, as for a turn under a rate limit.
+    """
+    import aiohttp
+    import requests
+    import tenacity
+    from lm_eval.models import api_models
+
+    unanswered = (
+        *(TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError),
+        *(requests.Timeout, requests.ConnectionError, requests.exceptions.ChunkedEncodingError),
+    )
+    only = tenacity.retry_if_exception_type(unanswered)
+    api_models.retry = functools.partial(tenacity.retry, retry=only)
 
 
 def main(path: Path) -> None:
@@ -169,7 +178,6 @@ def main(path: Path) -> None:
         sys.exit(USAGE)
     final = path.parent / "lm_eval.yaml"
     final.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    forget_empty_answers(Path(f"{config['use_cache']}_rank0.db"))
     # results.py reads the log from here on.
     print(f"run_lm_eval: run {config['metadata']['evaldock_run']}", flush=True)  # noqa: T201
     import lm_eval.tasks
@@ -177,6 +185,7 @@ def main(path: Path) -> None:
 
     manager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
     lm_eval.tasks.TaskManager = manager
+    ask_again_only_without_answer()
     sys.argv = ["lm_eval", "run", "--config", os.fspath(final)]
     cli_evaluate()
 

@@ -252,7 +252,6 @@ def test_every_parameter_reaches_lm_evals_configuration(tmp_path: Path) -> None:
         "base_url": "http://endpoint:8080/v1/completions",
         "num_concurrent": 16,
         "timeout": 300,
-        "max_retries": 5,
         "seed": 7,
     }
     assert (config["limit"], config["num_fewshot"], config["seed"]) == (3, 0, 7)
