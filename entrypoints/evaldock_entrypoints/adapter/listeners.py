@@ -30,9 +30,42 @@ _MESSAGE_BYTES = 65536
 class _Protocol(HttpToolsProtocol):
     """Hands the connection to the application: ASGI alone cannot tell whether a client is still there."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_Joined(transport))  # type: ignore[arg-type]
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {"evaldock.transport": self.transport}  # type: ignore[dict-item]
+
+
+class _Joined:
+    """A transport that sends the head of an answer with what follows at once, in one system call."""
+
+    __slots__ = ("_held", "_loop", "_transport", "get_extra_info", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._transport.writelines(held)
 
 
 @dataclass(kw_only=True)

@@ -104,7 +104,7 @@ def test_untouched_members_keep_their_bytes(old: dict[str, Any], data: st.DataOb
     rest = written.replace("changed, surely", "")
     for text in kept:
         rest = rest.replace(text, "", 1)
-    assert len(rest) <= len("{:  }" + json.dumps(changed) + '""') + len(old)
+    assert len(rest) <= len("{:  }" + json.dumps(changed) + '""') + 3 * len(old)
 
 
 def test_items_put_before_and_behind_leave_the_others_bytes() -> None:
