@@ -1,5 +1,6 @@
 """docs/reference/document.md: every key of the document, from the models."""
 
+import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,7 @@ def text() -> str:
 
 def _section(name: str, info: FieldInfo, seen: dict[type[BaseModel], str]) -> str:
     inner = models_in(info.annotation)
-    rows = list(_rows(inner[0], name, seen)) if inner else [_row(name, name, info, {})]
+    rows = list(_rows(inner[0], name, seen)) if inner else [row(name, name, info, {})]
     about = f"{(info.description or '').capitalize()}."
     return section(name, about, table(("key", "value", "default", "meaning"), rows))
 
@@ -55,11 +56,11 @@ def _rows(
         key = f"{prefix}.{name}"
         inner = models_in(info.annotation)
         if not inner:
-            yield _row(key, name, info, defaults)
+            yield row(key, name, info, defaults)
         elif inner[0] in seen:
             yield code(key), f"the keys of `{seen[inner[0]]}`", "", info.description or ""
         else:
-            yield _row(key, name, info, defaults)
+            yield row(key, name, info, defaults)
             yield from _rows(inner[0], key + _item(info.annotation), seen)
 
 
@@ -69,7 +70,8 @@ def _item(annotation: Any) -> str:
     return "[]" if list in kinds else ".NAME" if dict in kinds else ""
 
 
-def _row(key: str, name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def row(key: str, name: str, info: FieldInfo, defaults: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return key, value, default and meaning of a field."""
     others = ", ".join(code(other) for other in aliases(name, info))
     spelled = f"{code(key)} (also {others})" if others else code(key)
     default = defaults.get(name, info.get_default(call_default_factory=True))
@@ -125,5 +127,7 @@ def _shown(default: Any) -> str:
             return code(str(default).lower())
         case float():
             return code(f"{default:g}")
+        case str() if not default.isprintable():
+            return code(json.dumps(default))
         case _:
             return code(str(default))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from scripts.reference import commands, keys, tasks
+from scripts.reference import commands, interceptors, keys, tasks
 
 from evaldock.schema import json_schema
 
@@ -14,7 +14,12 @@ _SCHEMAS = ("document", "framework", "backend", "registry", "site")
 
 def pages() -> Mapping[str, str]:
     """Return path below the checkout → text."""
-    texts = {"cli.md": commands.text(), "document.md": keys.text(), "tasks.md": tasks.text()}
+    texts = {
+        "cli.md": commands.text(),
+        "document.md": keys.text(),
+        "interceptors.md": interceptors.text(),
+        "tasks.md": tasks.text(),
+    }
     texts |= {f"{name}.v1.schema.json": json.dumps(_marked(name), indent=1) + "\n" for name in _SCHEMAS}
     return {f"{_FOLDER}/{name}": text for name, text in texts.items()}
 
