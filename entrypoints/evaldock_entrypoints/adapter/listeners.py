@@ -2,13 +2,14 @@
 
 A harness container has no network but its loopback. Its run_eval listens there and passes the socket over a
 Unix socket (SCM_RIGHTS, man 7 unix); from then on the adapter accepts what connects to it. The address goes
-when the connection over which it came does, so a container that is gone leaves nothing open here.
+when the connection over which it came does, so a container that is gone leaves nothing open here. A message
+without a socket asks for what is stored to be on disk: whoever judges the run reads it there.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from evaldock_entrypoints.adapter.app import App
+from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import open_folder
 
 _BACKLOG = 4096
@@ -70,11 +72,15 @@ class _Joined:
 
 @dataclass(kw_only=True)
 class Listeners:
-    """All addresses the adapter answers on. room: how many connections it may hold open at a time."""
+    """All addresses the adapter answers on. room: how many connections it may hold open at a time.
+
+    flush: returns when all that a task's harness was given is on disk.
+    """
 
     app: App
     room: int
     has_task: Callable[[str], bool]
+    flush: Callable[[str], Awaitable[None]]
     _state: ServerState = field(default_factory=ServerState)
     _open: dict[int, socket.socket] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -170,23 +176,30 @@ class Listeners:
                     return
                 with visitor_errors(visitor):
                     taken += self._taken(message, numbers)
+                    if not numbers:
+                        await self.flush(self._task_of(message))
         finally:
             for listener in taken:
                 self.forget(listener)
             visitor.close()
 
     def _taken(self, message: bytes, numbers: list[int]) -> Iterator[socket.socket]:
-        listeners = [socket.socket(fileno=number) for number in numbers]
-        for listener in listeners:
-            task = _task_of(message)
-            if not self.has_task(task):
-                listener.close()
-                raise ValueError(f'the adapter has no task "{task}"')
-            if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                listener.close()
+        with contextlib.ExitStack() as refused:
+            listeners = [refused.enter_context(socket.socket(fileno=number)) for number in numbers]
+            task = self._task_of(message)
+            if not all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in listeners):
                 raise ValueError("this socket does not listen")
+            refused.pop_all()
+        for listener in listeners:
             self.listen(listener, task)
             yield listener
+
+    def _task_of(self, message: bytes) -> str:
+        tree = orjson.loads(message)
+        task = str(tree.get("task")) if isinstance(tree, dict) else ""
+        if not self.has_task(task):
+            raise ValueError(f'the adapter has no task "{task}"')
+        return task
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -199,15 +212,10 @@ def visitor_errors(visitor: socket.socket) -> Iterator[None]:
     """Tell the visitor how it went: {"ok": true}, or what was wrong."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EvaldockError) as error:
         visitor.send(orjson.dumps({"ok": False, "error": str(error)}) + b"\n")
     else:
         visitor.send(b'{"ok":true}\n')
-
-
-def _task_of(message: bytes) -> str:
-    tree = orjson.loads(message)
-    return str(tree.get("task")) if isinstance(tree, dict) else ""
 
 
 async def _readable(connection: socket.socket) -> bool:

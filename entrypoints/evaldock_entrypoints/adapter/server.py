@@ -68,6 +68,10 @@ class Adapter:
         for lane in self.lanes.values():
             lane.stop(error)
 
+    async def flush(self, task: str) -> None:
+        """Return when the task's exchanges are on disk; raises ExecutionError where they cannot be."""
+        await asyncio.to_thread(self.lanes[task].store.flush)
+
     def status(self) -> dict[str, Any]:
         """Return what the status file says."""
         return {
@@ -147,7 +151,10 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
         await adapter.open(stack)
         app = App(routes=Routes(fronts=adapter.fronts))
         listeners = Listeners(
-            app=app, room=max(_FEWEST_CONNECTIONS, connection_room()), has_task=adapter.lanes.__contains__
+            app=app,
+            room=max(_FEWEST_CONNECTIONS, connection_room()),
+            has_task=adapter.lanes.__contains__,
+            flush=adapter.flush,
         )
         app.is_crowded = listeners.is_crowded
         address = _listen(settings, folder, listeners)

@@ -27,6 +27,7 @@ from evaldock_entrypoints.contract.files import open_folder, write_bytes
 from evaldock_entrypoints.run_eval.job import Job
 
 _ANSWER_TIMEOUT_S = 30.0
+_FLUSH_TIMEOUT_S = 330.0  # the store's own patience with a disk is shorter
 _STOP_TIMEOUT_S = 15.0
 _MARGIN_S = 60.0
 _ANSWER_BYTES = 4096
@@ -75,11 +76,12 @@ def doorway(
 def handed_over(task: str, path: Path) -> Iterator[int]:
     """Listen on this network's loopback and hand the socket to the adapter; yield the port.
 
-    The adapter answers there until the block ends. Raises ExecutionError.
+    The adapter answers there until the block ends; what it answered is on disk then. Raises ExecutionError.
     """
     port, control = _handed(task, path)
     with control:
         yield port
+        _kept(task, path, control)
 
 
 def _handed(task: str, path: Path) -> tuple[int, socket.socket]:
@@ -88,14 +90,38 @@ def _handed(task: str, path: Path) -> tuple[int, socket.socket]:
         with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
             port = int(listener.getsockname()[1])
             control = _connected(path)
-            socket.send_fds(control, [json.dumps({"task": task}).encode()], [listener.fileno()])
+            socket.send_fds(control, [_message(task)], [listener.fileno()])
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    try:
+        _refuse_refusal(path, control)
+    except ExecutionError:
+        control.close()
+        raise
+    return port, control
+
+
+def _kept(task: str, path: Path, control: socket.socket) -> None:
+    """Wait until what the harness was answered is on disk, where the proof is read."""
+    control.settimeout(_FLUSH_TIMEOUT_S)
+    try:
+        control.send(_message(task))
+    except OSError as error:
+        raise _unreachable(path, error) from error
+    _refuse_refusal(path, control)
+
+
+def _message(task: str) -> bytes:
+    return json.dumps({"task": task}).encode()
+
+
+def _refuse_refusal(path: Path, control: socket.socket) -> None:
+    try:
         answer = json.loads(control.recv(_ANSWER_BYTES) or b"{}")
     except (OSError, ValueError) as error:
         raise _unreachable(path, error) from error
     if answer.get("ok") is not True:
-        control.close()
         raise _unreachable(path, answer.get("error", "it hung up"))
-    return port, control
 
 
 def _connected(path: Path) -> socket.socket:

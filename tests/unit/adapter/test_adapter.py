@@ -243,6 +243,14 @@ def test_a_listening_socket_that_is_handed_over_is_answered_and_closed_with_its_
         socket.create_connection(("127.0.0.1", port))
 
 
+def test_what_was_answered_is_on_disk_once_the_socket_is_given_back(adapter: RunningAdapter) -> None:
+    control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
+    with handed_over(TASK, control) as port:
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        assert requests.post(url, json=chat(QUESTION), timeout=10).status_code == 200
+    assert adapter.traffic().target.requests == 1  # while the adapter runs on
+
+
 def test_a_socket_for_a_task_that_is_not_there_is_refused(adapter: RunningAdapter) -> None:
     control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
     with pytest.raises(ExecutionError, match="no task"), handed_over("other.task", control):
