@@ -1,4 +1,4 @@
-"""What a harness container can reach and do, tried from inside."""
+"""What a container can reach and do, tried from inside; that of a harness: test_sealed.py."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def run(engine: DockerEngine, what: Unit, network: str | None) -> tuple[int, str
         return end.code, "\n".join(end.last_lines)
 
 
-def test_a_sealed_harness_reaches_the_server_and_nothing_else(
+def test_what_stands_beside_the_server_reaches_it_and_nothing_else(
     engine_host: str, client: docker.DockerClient, images: dict[str, LockedImage], host_port: int
 ) -> None:
     server = unit(

@@ -83,7 +83,7 @@ def test_the_run_is_locked_summarised_and_reported(finished: Path, model: Path) 
     lock = yaml.safe_load((run / "run.lock.yaml").read_text(encoding="utf-8"))
     assert lock["engine"] == {"name": "docker", "isolates": True, "gpus": {}}
     assert lock["model"]["size_bytes"] == model.stat().st_size
-    assert set(lock["images"]) == {"llamacpp", "lm-eval", "human-eval"}
+    assert set(lock["images"]) == {"llamacpp", "lm-eval", "human-eval", "entrypoints"}
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["status"] == "complete"
     assert "arc_easy" in (run / "report.html").read_text(encoding="utf-8")
 
