@@ -21,8 +21,11 @@ class Address:
         self.base_url = base_url.rstrip("/")
         self._beside = self.base_url.removesuffix("/v1")
         self._urls: dict[tuple[str, bool], URL] = {}
-        self.proxy, self.proxy_headers = _proxy_of(URL(self.base_url))
-        self.tls = _tls() if self.base_url.startswith("https:") else True
+        self.proxy, credentials = _proxy_of(URL(self.base_url))
+        is_tunnel = self.base_url.startswith("https:")
+        self.proxy_headers = credentials if is_tunnel else None  # go with CONNECT
+        self.headers: Mapping[str, str] = {} if is_tunnel or credentials is None else credentials
+        self.tls = _tls() if is_tunnel else True
 
     def url(self, path: str, *, is_beside: bool) -> URL:
         """Return the URL of a path, which is not quoted anew."""

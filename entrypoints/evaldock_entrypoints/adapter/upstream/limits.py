@@ -1,15 +1,17 @@
 """How many requests an endpoint is asked at a time."""
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 _SHRINK = 0.8
-_FIRST_ADAPTIVE = 4.0
+_FIRST_ADAPTIVE = 8.0
 _FEWEST_COUNTED = 16
 _CLIMB_SHARE = 0.6  # of the throughput that as much more concurrency would bring an engine with room
 _UP_SHARE = 0.5
-_DOWN_SHARE = 0.25
-_UP, _DOWN = 1.125, 0.875
+_DOWN_SHARE = 0.15
+_FIRST_STEP = 0.125
+_LONGEST_UP, _LONGEST_DOWN = 1.0, 0.5
 _RESTS = 3  # windows between two trials
 
 
@@ -55,14 +57,15 @@ class YieldingLimit:
 class AdaptiveLimit:
     """Finds how many requests fill the engine, and follows it when that changes.
 
-    A window is `value` answers (16 at least) while requests are waiting, after the same number were let by
-    for the engine to settle. With all places taken, throughput is value / mean latency (Little's law).
-    - Climbing: from 4, doubled as long as a doubling brings at least 1.6 times the throughput (in general
+    A window is `value` answers (16 at least) while requests are waiting, after twice as many were let by for
+    the engine to settle. With all places taken, throughput is value / mean latency (Little's law).
+    - Climbing: from 8, doubled as long as a doubling brings at least 1.6 times the throughput (in general
       1 + 0.6 x the share added). When it does not, latency has begun to grow instead: the engine is full.
       The new value is then what the engine works on at a time: throughput x the latency at the value before,
       between both values.
     - Holding: each fourth window tries an eighth more, or an eighth less, in turn. More is kept if it brings
-      half of its share in throughput; less is kept if it loses less than a quarter of its share.
+      half of its share in throughput; less is kept if it loses less than 0.15 of its share. What is kept is
+      tried again at once with twice the step.
     - A refusal (429) takes it to 0.8 of what is in flight, once per round trip, and ends the climb.
     Without requests waiting nothing is learnt, and the value stays.
     """
@@ -71,10 +74,12 @@ class AdaptiveLimit:
         self._ceiling = ceiling
         self.value = min(_FIRST_ADAPTIVE, ceiling)
         self._changed_at = -math.inf
-        self._climbed_from: tuple[float, float] | None = None  # value and latency of the step below
         self._is_climbing = True
-        self._held: tuple[float, float] | None = None  # what a trial is compared with: value, latency
+        self._below: _Measured | None = None  # the step before, in the climb
+        self._held: _Measured | None = None  # what a trial is compared with
         self._windows = 0
+        self._step = _FIRST_STEP
+        self._goes_up = False
         self._restart()
 
     def answered(self, *, sent_at: float, now: float, in_flight: int) -> None:
@@ -85,18 +90,16 @@ class AdaptiveLimit:
             return
         needed = max(_FEWEST_COUNTED, math.ceil(self.value))
         self._seen += 1
-        if self._seen <= needed:
+        if self._seen <= 2 * needed:
             return
         self._latency_s += now - sent_at
-        if self._seen >= 2 * needed:
-            self._judge(self._latency_s / (self._seen - needed), now)
-            self._restart()
+        if self._seen >= 3 * needed:
+            self._judge(_Measured(value=self.value, latency_s=self._latency_s / needed), now)
 
     def refused(self, *, sent_at: float, now: float, in_flight: int) -> None:
-        if sent_at < self._changed_at:
-            return
-        self._is_climbing, self._held = False, None
-        self._set(math.floor(min(self.value, in_flight) * _SHRINK), now)
+        if sent_at >= self._changed_at:
+            self._is_climbing, self._held = False, None
+            self._set(math.floor(min(self.value, in_flight) * _SHRINK), now)
 
     def _restart(self) -> None:
         self._seen = 0
@@ -107,47 +110,58 @@ class AdaptiveLimit:
         self._changed_at = now
         self._restart()
 
-    def _judge(self, latency_s: float, now: float) -> None:
+    def _judge(self, measured: "_Measured", now: float) -> None:
+        self._restart()
         if self._is_climbing:
-            self._climb(latency_s, now)
+            self._climb(measured, now)
         elif self._held is not None:
-            self._settle_trial(latency_s, now)
+            self._settle_trial(self._held, measured, now)
         else:
             self._windows += 1
             if self._windows % (_RESTS + 1) == 0:
-                self._try(latency_s, now)
+                self._goes_up = not self._goes_up
+                self._try(measured, now)
 
-    def _climb(self, latency_s: float, now: float) -> None:
-        below = self._climbed_from
-        if below is None or _gain(below, (self.value, latency_s)) >= _due(below[0], self.value, _CLIMB_SHARE):
-            self._climbed_from = (self.value, latency_s)
+    def _climb(self, measured: "_Measured", now: float) -> None:
+        below = self._below
+        if below is None or measured.beats(below, _CLIMB_SHARE):
+            self._below = measured
             self._is_climbing = self.value < self._ceiling
             self._set(self.value * 2, now)
             return
         self._is_climbing = False
-        at_work = self.value / latency_s * below[1]
-        self._set(min(max(round(at_work), below[0]), self.value), now)
+        at_work = round(measured.per_s * below.latency_s)
+        self._set(min(max(at_work, below.value), self.value), now)
 
-    def _try(self, latency_s: float, now: float) -> None:
-        is_up = self._windows % (2 * (_RESTS + 1)) == 0
-        trial = math.ceil(self.value * _UP) if is_up else math.floor(self.value * _DOWN)
-        if 1 <= trial <= self._ceiling:
-            self._held = (self.value, latency_s)
-            self._set(trial, now)
+    def _try(self, measured: "_Measured", now: float) -> None:
+        by = self.value * self._step
+        value = math.ceil(self.value + by) if self._goes_up else math.floor(self.value - by)
+        value = max(1, min(value, math.floor(self._ceiling)))
+        self._held = measured if value != self.value else None
+        if self._held:
+            self._set(value, now)
 
-    def _settle_trial(self, latency_s: float, now: float) -> None:
-        assert self._held is not None
-        held, self._held = self._held, None
-        share = _UP_SHARE if self.value > held[0] else _DOWN_SHARE
-        if _gain(held, (self.value, latency_s)) < _due(held[0], self.value, share):
-            self._set(held[0], now)
-
-
-def _gain(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """Return the ratio of throughputs of two (value, latency)."""
-    return (after[0] / after[1]) / (before[0] / before[1])
+    def _settle_trial(self, held: "_Measured", measured: "_Measured", now: float) -> None:
+        self._held = None
+        if measured.beats(held, _UP_SHARE if self._goes_up else _DOWN_SHARE):
+            self._step = min(2 * self._step, _LONGEST_UP if self._goes_up else _LONGEST_DOWN)
+            self._try(measured, now)
+            return
+        self._step = _FIRST_STEP
+        self._set(held.value, now)
 
 
-def _due(before: float, after: float, share: float) -> float:
-    """Return the ratio of throughputs that a change of the value must reach."""
-    return 1 + share * (after / before - 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """One window: how many requests were out, and how long each took."""
+
+    value: float
+    latency_s: float
+
+    @property
+    def per_s(self) -> float:
+        return self.value / self.latency_s
+
+    def beats(self, other: "_Measured", share: float) -> bool:
+        """Tell whether throughput changed by at least this share of the change in requests."""
+        return self.per_s / other.per_s >= 1 + share * (self.value / other.value - 1)

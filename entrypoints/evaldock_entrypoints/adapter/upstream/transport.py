@@ -109,7 +109,7 @@ class Transport:
             asking.method,
             address.url(asking.path, is_beside=asking.is_beside),
             data=_payload(asking),
-            headers=self._headers(asking.headers),
+            headers=self._headers(asking.headers, address),
             allow_redirects=False,
             timeout=self._timeout(timeout_s),
             proxy=address.proxy,
@@ -122,10 +122,10 @@ class Transport:
         finally:
             response.close()  # of no effect on one that was read to its end
 
-    def _headers(self, asked: Mapping[str, str]) -> dict[str, str]:
-        if _NOT_SENT.isdisjoint(asked):
-            return {**asked, **self._fixed}
-        return {name: value for name, value in asked.items() if name not in _NOT_SENT} | self._fixed
+    def _headers(self, asked: Mapping[str, str], address: Address) -> dict[str, str]:
+        if not _NOT_SENT.isdisjoint(asked):
+            asked = {name: value for name, value in asked.items() if name not in _NOT_SENT}
+        return {**asked, **self._fixed, **address.headers}
 
     def _timeout(self, timeout_s: float) -> aiohttp.ClientTimeout:
         known = self._timeouts.get(timeout_s)
