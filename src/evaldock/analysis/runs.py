@@ -40,6 +40,18 @@ def find_run(output_dir: Path, prefix: str) -> RunRecord:
     )
 
 
+def chosen_run(output_dir: Path, prefix: str | None) -> RunRecord:
+    """Return the run that is named, else the newest; raises UsageError where there is none."""
+    if prefix:
+        return find_run(output_dir, prefix)
+    newest = next(iterate_runs(output_dir), None)
+    if newest is None:
+        raise UsageError(
+            "there is no run yet", where=f"{output_dir}/", next_step="evaldock run eval.yaml, or --output-dir"
+        )
+    return newest
+
+
 def read_run(folder: Path) -> RunRecord:
     """Return the run in a folder; raises UsageError where there is none.
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "resume": ("run", "Go on with an interrupted or incomplete run."),
     "ls": ("ls", "List runs, tasks, images or backends."),
     "results": ("results", "Show a run's results."),
+    "exchanges": ("exchanges", "Show what a run asked and was answered."),
     "check": ("check", "Say whether an endpoint is reachable, authorised and truthful."),
     "deploy": ("deploy", "Serve a model without evaluating."),
     "query": ("query", "Send one prompt to an endpoint."),
@@ -39,7 +40,7 @@ COMMANDS = {
     "completion": ("completion", "Print a shell's completion script."),
 }
 UNBUILT = """
-    status logs kill rm info exchanges report compare gate rescore replay diff verify lock push pull mirror
+    status logs kill rm info report compare gate rescore replay diff verify lock push pull mirror
     bundle data model conformance render export new
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from evaldock.analysis.records import RunRecord
-from evaldock.analysis.runs import find_run, iterate_runs, read_run
+from evaldock.analysis.runs import chosen_run
 from evaldock.analysis.summary import summary_tree
 from evaldock.analysis.table import markdown_table
 from evaldock.cli.completion import run_ids
@@ -43,29 +43,18 @@ def results(
         raise _contradiction("--samples prints JSON lines, --json one JSON value", "leave one of them out")
     if (failed or truncated) and not samples:
         raise _contradiction("--failed and --truncated choose among samples", "add --samples")
-    path = _path(run_id, output_dir)
+    run = chosen_run(output_dir, run_id)
     if samples:
-        _print_samples(read_run(path), failed=failed, truncated=truncated)
+        _print_samples(run, failed=failed, truncated=truncated)
     elif as_json:
-        click.echo(json.dumps(summary_tree(read_run(path)), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(summary_tree(run), indent=2, ensure_ascii=False))
     else:
-        click.echo(markdown_table(read_run(path)))
-        click.echo(f"report: {path / 'report.html'}", err=True)
+        click.echo(markdown_table(run))
+        click.echo(f"report: {run.path / 'report.html'}", err=True)
 
 
 def _contradiction(what: str, step: str) -> UsageError:
     return UsageError(what, where="evaldock results", next_step=step)
-
-
-def _path(run_id: str | None, output_dir: Path) -> Path:
-    if run_id:
-        return find_run(output_dir, run_id).path
-    newest = next(iterate_runs(output_dir), None)
-    if newest is None:
-        raise UsageError(
-            "there is no run yet", where=f"{output_dir}/", next_step="evaldock run eval.yaml, or --output-dir"
-        )
-    return newest.path
 
 
 def _print_samples(run: RunRecord, *, failed: bool, truncated: bool) -> None:
