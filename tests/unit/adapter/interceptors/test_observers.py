@@ -200,12 +200,13 @@ def test_progress_counts_stored_answers_and_no_failures(tmp_path: Path) -> None:
     found = task(tmp_path, "progress_tracking")
 
     async def work(chain: Chain) -> None:
-        await exchanged(chain, said("2"), cached=True)
+        for _ in range(2):
+            await exchanged(chain, said("2"), cached=True)
         await exchanged(chain, said("2"))
         await exchanged(chain, {"error": {}}, status=500)
 
     found.run(work)
-    assert (tmp_path / "progress").read_text() == "2\n"
+    assert (tmp_path / "progress").read_text() == "3\n"
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
