@@ -13,7 +13,7 @@ WORDS: Mapping[str, contract.FinishReasonWord] = {
     **dict.fromkeys(
         ("eos", "eos_token", "end_turn", "stop_sequence", "end", "complete", "completed"), "stop"
     ),
-    **dict.fromkeys(("stop_token", "end_of_turn", "finish", "finished", "pause_turn"), "stop"),
+    **dict.fromkeys(("stop_token", "end_of_turn"), "stop"),
     **dict.fromkeys(("max_tokens", "max_output_tokens", "max_length", "model_length"), "length"),
     **dict.fromkeys(("length_limit", "token_limit", "max_new_tokens"), "length"),
     **dict.fromkeys(("tool_use", "tool_call", "tool"), "tool_calls"),
