@@ -100,9 +100,8 @@ class Front:
             return
         early = await self.chain.request(call)
         if early is not None:
-            self._note_failure(
-                call, "limit", f"answered by an interceptor with status {early.status}", arrived
-            )
+            kind = "limit" if early.status >= 400 else "chain"  # a refusal that was asked for, or no answer
+            self._note_failure(call, kind, f"answered by an interceptor, status {early.status}", arrived)
             await client.send(early.status, early.headers, early.body.encoded())
             return
         body = self._outgoing(call)

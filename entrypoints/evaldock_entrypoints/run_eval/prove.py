@@ -9,7 +9,7 @@ from typing import Any
 from evaldock_entrypoints.contract import statistics
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.results import Completeness, Metric, MetricClaim, Outcome, Sample, Status
-from evaldock_entrypoints.exchanges.traffic import SessionTraffic, Traffic
+from evaldock_entrypoints.exchanges.traffic import Failure, SessionTraffic, Traffic
 
 _TOLERANCE = 1e-9
 
@@ -59,7 +59,7 @@ def _completeness(
     counts = Completeness(
         expected=expected,
         scored=len({(sample.id, sample.repeat) for sample in scored}),
-        errored=max(errored, len(traffic.outstanding) if traffic else 0),
+        errored=max(errored, len(_unanswered(traffic))),
     )
     return counts.model_copy(update=_signals(samples, scored, traffic.target if traffic else None))
 
@@ -84,7 +84,7 @@ def _traffic_reasons(samples: Sequence[Sample], traffic: SessionTraffic | None) 
     """Return what the harness's own log hides: failed requests that it scored all the same, or none."""
     if traffic is None:
         return []
-    failures, errored = traffic.outstanding, sum(sample.error is not None for sample in samples)
+    failures, errored = _unanswered(traffic), sum(sample.error is not None for sample in samples)
     if len(failures) > errored:
         first = failures[0]
         return [
@@ -96,15 +96,21 @@ def _traffic_reasons(samples: Sequence[Sample], traffic: SessionTraffic | None) 
     return []
 
 
+def _unanswered(traffic: SessionTraffic | None) -> list[Failure]:
+    """Return the requests that got no answer, but for those that a limit of the document refused."""
+    return [one for one in traffic.outstanding if one.error != "limit"] if traffic else []
+
+
 def _reasons(samples: Sequence[Sample], counts: Completeness) -> list[str]:
     reasons = []
-    missing = counts.expected - counts.scored - counts.errored
+    errors = [sample.error for sample in samples if sample.error is not None]
+    missing = counts.expected - counts.scored - len(errors)
     if missing > 0:
         reasons.append(f"{missing} of {counts.expected} samples are missing from the harness's own log")
-    if counts.errored:
-        first = next(sample.error for sample in samples if sample.error is not None)
+    if errors:
         reasons.append(
-            f"{counts.errored} of {counts.expected} samples failed, such as: {first.kind}: {first.message}"
+            f"{len(errors)} of {counts.expected} samples failed, "
+            f"such as: {errors[0].kind}: {errors[0].message}"
         )
     if missing < 0:
         reasons.append(f"there are {-missing} more samples than the {counts.expected} expected")

@@ -2,6 +2,7 @@ import pytest
 
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample, SampleError
+from evaldock_entrypoints.exchanges.traffic import Failure, SessionTraffic, Traffic
 from evaldock_entrypoints.run_eval.prove import prove
 
 
@@ -95,3 +96,44 @@ def test_what_nothing_counted_is_unknown_and_not_zero() -> None:
     counts = prove(outcome(samples(1.0)), 1).completeness
     assert counts.truncated is None
     assert counts.retried is None
+
+
+def traffic(*errors: str, requests: int = 4) -> SessionTraffic:
+    failures = [
+        Failure(digest=b"", ordinal=0, route="/chat/completions", status=500, error=error, message="no")
+        for error in errors
+    ]
+    target = Traffic(requests=requests, generations=requests, truncated=1, retried=2, cached=3)
+    target.outstanding += failures
+    return SessionTraffic(session="s", corrupt=0, lost=0, roles={None: target})
+
+
+def test_a_failed_request_that_the_harness_scored_makes_the_result_incomplete() -> None:
+    proof = prove(outcome(samples(1, 0, 1, 1), 0.75), 4, traffic("status"))
+    assert proof.status == "incomplete"
+    assert proof.completeness.errored == 1
+    assert "1 requests got no answer" in proof.reasons[0]
+    assert "status 500" in proof.reasons[0]
+
+
+def test_a_failed_request_whose_sample_failed_is_counted_once() -> None:
+    failed = Sample(id="3", error=SampleError(kind="endpoint", message="500"))
+    proof = prove(outcome([*samples(1, 1, 1), failed]), 4, traffic("status"))
+    assert proof.completeness.errored == 1
+    assert len(proof.reasons) == 1
+
+
+def test_a_harness_that_asked_nothing_proves_nothing() -> None:
+    proof = prove(outcome(samples(1, 0, 1, 1), 0.75), 4, traffic(requests=0))
+    assert proof.status == "incomplete"
+    assert "asked the endpoint nothing" in proof.reasons[0]
+
+
+def test_what_a_limit_of_the_document_refused_is_no_error() -> None:
+    proof = prove(outcome(samples(1, 0, 1, 1), 0.75), 4, traffic("limit"))
+    assert proof.status == "complete"
+
+
+def test_the_adapters_counts_go_before_the_harnesss() -> None:
+    counts = prove(outcome(samples(1, 0, 1, 1), 0.75), 4, traffic()).completeness
+    assert (counts.truncated, counts.empty, counts.refused, counts.cached, counts.retried) == (1, 0, 0, 3, 2)
