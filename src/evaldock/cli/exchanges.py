@@ -100,7 +100,7 @@ def _print_all(found: Iterable[Found], form: Callable[[Found], str]) -> int:
 def _say(search: Search, run: RunRecord, count: int) -> None:
     """Say on standard error what the list does not."""
     if search.damaged:
-        click.echo(f"evaldock: note: {search.damaged} damaged places were left out", err=True)
+        click.echo(f"evaldock: note: damaged places, left out: {search.damaged}", err=True)
     if not search.folders:
         click.echo(f"evaldock: note: {run.run_id} holds no exchanges", err=True)
     elif not count:
@@ -118,9 +118,9 @@ def _line(found: Found) -> str:
         str(exchange.status),
         facts.error or ",".join(facts.finish_reasons) or "-",
         _tokens(facts.prompt_tokens, facts.completion_tokens),
-        f"{facts.latency_ms / 1000:.2f} s",
+        f"{facts.latency_ms:.0f} ms" if facts.latency_ms < 1000 else f"{facts.latency_ms / 1000:.1f} s",
         *([f"{facts.attempts} attempts"] if facts.attempts > 1 else []),
-        found.received or "not received",
+        "no answer" if facts.error else found.received or "not received",
     ]
     words = f"{_short(found.asked)} → {_short(found.said)}"
     return "  ".join([*(one_line(clipped(column, _TEXT_LENGTH)) for column in columns), words])

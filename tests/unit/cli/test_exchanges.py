@@ -60,11 +60,11 @@ def test_each_exchange_is_one_line(results: Path) -> None:
     assert first.startswith(f"{digest(1).hex()[:10]}:0  toy.sums  chat/completions  200  stop  14+6 tokens")
     assert first.endswith("asked  What is the sum of 1 and 1? → It is 2.")
     assert "503  status  ? tokens" in second
-    assert second.endswith("not received  What is the sum of 1 and 2? → busy")
+    assert second.endswith("no answer  What is the sum of 1 and 2? → busy")
     assert "200  length" in third
     assert "3 attempts  stored" in third
     assert "judge: /chat/completions" in fourth
-    assert fourth.endswith("→ forty-two")
+    assert fourth.endswith("not received  What is the sum of 1 and 4? → forty-two")
 
 
 def test_nothing_in_an_answer_reaches_the_terminal_as_it_is(results: Path) -> None:
@@ -118,7 +118,7 @@ def test_damaged_entries_are_left_out_and_said(results: Path) -> None:
     segment_paths(folder)[0].write_bytes(content)
     ended = listed(results, "--json")
     assert len(ended.json) == 3
-    assert "note: 1 damaged places were left out" in ended.err
+    assert "note: damaged places, left out: 1" in ended.err
 
 
 def test_links_are_not_followed(results: Path) -> None:
