@@ -98,6 +98,17 @@ def test_a_failed_sample_is_missing_from_the_score(tmp_path: Path, endpoint: Run
     assert (results["completeness"]["errored"], results["completeness"]["scored"]) == (1, ITEMS - 1)
 
 
+def test_an_error_that_a_harness_scores_as_a_wrong_answer_is_found(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    endpoint.reset([REFUSED])
+    results = run_toy(endpoint, tmp_path, "swallow")
+    assert (results["exit_code"], results["status"]) == (5, "incomplete")
+    assert results["results"]["tasks"] == {}
+    assert results["completeness"]["errored"] == 1
+    assert "status 400" in results["partial"]["reasons"][0]
+
+
 def test_a_harness_that_gives_up_at_an_error_has_failed_and_resumes_where_it_was(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
