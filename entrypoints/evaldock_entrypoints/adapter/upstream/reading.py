@@ -3,16 +3,26 @@
 import time
 from collections.abc import Mapping
 
-import aiohttp
-
 from evaldock_entrypoints.adapter.parts import Assembly
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.adapter.sse import EventParser
+from evaldock_entrypoints.adapter.upstream.compression import Inflating
+from evaldock_entrypoints.adapter.upstream.connection import Connection
 from evaldock_entrypoints.adapter.upstream.reply import Sink
 
+_HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
+_NOT_GIVEN = _HOP_BY_HOP | {"content-length", "content-encoding", "set-cookie", "date", "server", "alt-svc"}
 
-class TooLongError(Exception):
-    """The body is longer than is taken."""
+
+def given(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return those of an answer's headers that are for the harness."""
+    return {name: value for name, value in headers.items() if name not in _NOT_GIVEN}
 
 
 class Reading:
@@ -24,30 +34,20 @@ class Reading:
         self.sunk = False
         self.sink_failed = False
         self._sink, self._redact, self._max_body_bytes = sink, redact, max_body_bytes
-        self._size_bytes = 0
 
-    async def body(
-        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], idle_s: float
-    ) -> bytes:
-        """Return the whole body; raises TooLongError, aiohttp's errors, and what the sink raises.
-
-        idle_s: between two parts, once the first one has come: until then the endpoint may be thinking.
-        """
-        self.is_begun = True
-        content = response.content
-        self._count(response.content_length or 0, 0)
-        is_stream = response.status == 200 and headers.get("content-type", "").startswith("text/event-stream")
-        if content.is_eof() and not is_stream:
-            return content.read_nowait()
-        watch = _Watch() if is_stream else None
+    async def body(self, connection: Connection) -> bytes:
+        """Return the whole body; raises as connections do, and what the sink raises."""
+        encoding = connection.headers.get("content-encoding", "identity").lower()
+        inflating = None if encoding in ("", "identity") else Inflating(encoding, self._max_body_bytes)
+        if not connection.is_stream:
+            return connection.taken() if inflating is None else inflating.whole(connection.taken())
+        watch, headers = _Watch(), given(connection.headers)
         parts: list[bytes] = []
-        while part := await content.readany():
-            if not parts:
-                _bound_pauses(response, idle_s)
-            parts.append(part)
-            self._count(0, len(part))
-            if watch is not None:
-                await self._see(watch, part, response.status, headers)
+        while part := await connection.part():
+            plain = part if inflating is None else inflating.part(part)
+            if plain:
+                parts.append(plain)
+                await self._see(watch, plain, connection.status, headers)
         return b"".join(parts)
 
     async def _see(self, watch: "_Watch", part: bytes, status: int, headers: Mapping[str, str]) -> None:
@@ -70,11 +70,6 @@ class Reading:
             self.sink_failed = True
             raise
 
-    def _count(self, announced: int, read: int) -> None:
-        self._size_bytes += read
-        if max(self._size_bytes, announced) > self._max_body_bytes:
-            raise TooLongError(f"the answer is longer than {self._max_body_bytes:,} bytes")
-
 
 class _Watch:
     """The beginning of a stream, up to its first token."""
@@ -92,11 +87,3 @@ class _Watch:
         self.seen.append(part)
         for data in self._parser.feed(part):
             self.assembly.add(data)
-
-
-def _bound_pauses(response: aiohttp.ClientResponse, idle_s: float) -> None:
-    """Start the clock that each part of the body restarts; the next request sets its own."""
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        connection.protocol.read_timeout = idle_s
-        connection.protocol.start_timeout()
