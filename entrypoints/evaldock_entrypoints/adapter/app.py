@@ -14,6 +14,8 @@ from evaldock_entrypoints.adapter.upstream.reply import Asking
 from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 
 _PROBE_TERMS = Terms(attempt_timeout_s=60.0, max_retries=0, total_timeout_s=60.0)
+# What a tokenizer answers is the same each time, however often: vLLM's routes beside /v1.
+_LASTING = frozenset({"/tokenize", "/detokenize", "/tokenizer_info"})
 AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
@@ -56,6 +58,9 @@ class App:
             asking = Asking(
                 method=scope["method"], path=path, body=body, headers=headers, is_beside=destination.is_beside
             )
+            if destination.path in _LASTING and not is_probe:
+                await destination.front.look_up(asking, client)
+                return
             terms = _PROBE_TERMS if is_probe else destination.front.terms
             await _pass_on(destination.front, asking, terms, client)
             return

@@ -4,26 +4,31 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-import orjson
+from typing import Literal
 
 from evaldock_entrypoints.adapter import sse
-from evaldock_entrypoints.adapter.body import Body
 from evaldock_entrypoints.adapter.call import Answer, Call, Kind
 from evaldock_entrypoints.adapter.chain import Chain, InterceptorError
 from evaldock_entrypoints.adapter.client import EVENT_STREAM, Client
 from evaldock_entrypoints.adapter.lane import Lane
+from evaldock_entrypoints.adapter.obtained import (
+    KEY_HEADER,
+    Asked,
+    Obtained,
+    answer_body,
+    keyed_sink,
+    wants_usage,
+)
+from evaldock_entrypoints.adapter.refusals import not_in_store, refused_access
 from evaldock_entrypoints.adapter.signals import facts_of
 from evaldock_entrypoints.adapter.upstream import Terms, Upstream
-from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply, Sink
-from evaldock_entrypoints.contract.errors import EndpointError, ExecutionError
+from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
+from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.key import digest_of
-from evaldock_entrypoints.exchanges.record import Exchange, Source
+from evaldock_entrypoints.exchanges.record import Exchange
 
 _JSON = {"content-type": "application/json"}
-KEY_HEADER = "x-evaldock-key"
 _STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
 _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
     "chat": "choices",
@@ -31,32 +36,6 @@ _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
     "embeddings": "embeddings",
     "other": "anything",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A request as it goes to the store and the endpoint. arrived: its number in this session."""
-
-    body: bytes
-    digest: bytes
-    ordinal: int
-    arrived: int
-
-    @property
-    def key(self) -> str:
-        """The key as people and harnesses write it."""
-        return f"{self.digest.hex()}:{self.ordinal}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Obtained:
-    """An exchange and where it came from. tree: the answer as one JSON object where it was parsed already."""
-
-    exchange: Exchange
-    source: Source
-    headers: Mapping[str, str]
-    tree: dict[str, Any] | None = None
-    sunk: bool = False  # its parts have gone to the harness already
 
 
 @dataclass(kw_only=True)
@@ -83,8 +62,7 @@ class Front:
         try:
             await self._respond(call, client, arrived)
         except InterceptorError as error:
-            self._note_failure(call, "chain", str(error), arrived)
-            await client.send_error(500, str(error), "interceptor_failed")
+            await self._refuse(call, error, arrived, client)
         except ExecutionError as error:  # the store cannot be written: no further answer could be proven
             self.lane.stop_all(error)
             await client.send_error(507, error.message, "store_failed")
@@ -93,6 +71,37 @@ class Front:
             raise  # a fault of ours: the server logs it and answers 500
         finally:
             counts.in_flight -= 1
+
+    async def look_up(self, asking: Asking, client: Client) -> None:
+        """Answer what has one answer for good, such as a tokenizer: from the store wherever it is there."""
+        digest = digest_of(f"{asking.method} {self._below(asking.path)}", asking.body)
+        found = self.lane.store.find(digest, 0)
+        if found is not None:
+            headers = {"content-type": found.exchange.content_type}
+            await client.send(found.exchange.status, headers, found.exchange.response)
+            return
+        reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms)
+        if reply.kind is None:
+            self.lane.store.add(self._exchange(asking, reply, digest))
+        await client.send(reply.status, reply.headers, reply.body)
+
+    def _exchange(self, asking: Asking, reply: Reply, digest: bytes) -> Exchange:
+        return Exchange(
+            digest=digest,
+            ordinal=0,
+            role=self.role,
+            route=asking.path,
+            status=reply.status,
+            content_type=reply.headers.get("content-type", ""),
+            request=asking.body,
+            response=reply.body,
+            facts=Facts(
+                started_at=reply.started_at,
+                latency_ms=reply.latency_ms,
+                attempts=reply.attempts,
+                is_generation=False,
+            ),
+        )
 
     async def _respond(self, call: Call, client: Client, arrived: int) -> None:
         if self.lane.stopped is not None:
@@ -105,7 +114,7 @@ class Front:
             await client.send(early.status, early.headers, early.body.encoded())
             return
         body = self._outgoing(call)
-        digest = digest_of(self._route(call), body, call.body.tree)
+        digest = digest_of(self._below(call.route), body, call.body.tree)
         ordinal = self.lane.ordinals.claim(digest, client)
         is_delivered = False
         try:
@@ -125,8 +134,8 @@ class Front:
             tree.setdefault("stream_options", {"include_usage": True})
         return call.body.encoded()
 
-    def _route(self, call: Call) -> str:
-        return call.route if self.role is None else f"/aux/{self.role}{call.route}"
+    def _below(self, route: str) -> str:
+        return route if self.role is None else f"/aux/{self.role}{route}"
 
     async def _obtain(self, call: Call, asked: Asked, client: Client) -> Obtained:
         """Return the stored answer, that of a request under way for the same ordinal, or a fresh one."""
@@ -146,7 +155,7 @@ class Front:
             future.cancel()  # of no effect on one that has its result
 
     async def _asked(self, call: Call, asked: Asked, client: Client) -> Obtained:
-        sink = _keyed(client.part, asked) if call.wants_stream and self.passes_streams else None
+        sink = keyed_sink(client.part, asked) if call.wants_stream and self.passes_streams else None
         asking = Asking(
             method="POST",
             path=call.route,
@@ -155,7 +164,7 @@ class Front:
             expects=_EXPECTED[call.kind],
             digest=asked.digest,
         )
-        reply = _missing(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
+        reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
         exchange = Exchange(
             digest=asked.digest,
             ordinal=asked.ordinal,
@@ -182,27 +191,30 @@ class Front:
         counts.failed += 1
         self.lane.store.fail(exchange, arrived=asked.arrived)
         if reply.status == 401:
-            self.lane.stop_all(_refused(self.upstream.base_url, self.key_name, reply.message))
+            self.lane.stop_all(refused_access(self.upstream.base_url, self.key_name, reply.message))
 
     async def _hand_over(self, call: Call, asked: Asked, obtained: Obtained, client: Client) -> bool:
         """Send the answer back through the chain; return whether the harness got one."""
         exchange = obtained.exchange
         answer = Answer(
             status=exchange.status,
-            body=_answer_body(obtained),
+            body=answer_body(obtained),
             headers=dict(_JSON) if exchange.is_stream else dict(obtained.headers),
             facts=exchange.facts,
             cached=obtained.source != "asked",
         )
         answer.headers[KEY_HEADER] = asked.key
-        await self.chain.response(call, answer)
+        try:
+            await self.chain.response(call, answer)
+        except InterceptorError as error:
+            await self._refuse(call, error, asked.arrived, client, asked.digest)
+            return False
         if exchange.facts.error is not None:
             await self._send_failure(obtained, answer, client)
             return False
         if answer.status >= 400:
-            self._note_failure(
-                call, "chain", f"turned into status {answer.status} by an interceptor", asked.arrived
-            )
+            message = f"turned into status {answer.status} by an interceptor"
+            self._note_failure(call, "chain", message, asked.arrived, asked.digest)
             await client.send(answer.status, answer.headers, answer.body.encoded())
             return False
         return await self._send(call, obtained, answer, client)
@@ -215,7 +227,7 @@ class Front:
         headers = {**_STREAM, KEY_HEADER: answer.headers[KEY_HEADER]}
         if self.passes_streams:
             return await client.send(answer.status, headers, obtained.exchange.response)
-        tree, usage = answer.body.tree or {}, _wants_usage(call)
+        tree, usage = answer.body.tree or {}, wants_usage(call)
         return await client.send(answer.status, headers, sse.as_events(tree, include_usage=usage))
 
     async def _send_failure(self, obtained: Obtained, answer: Answer, client: Client) -> None:
@@ -232,14 +244,25 @@ class Front:
             asked.digest, asked.ordinal, source=obtained.source, arrived=asked.arrived, notes=call.notes
         )
 
-    def _note_failure(self, call: Call, kind: str, message: str, arrived: int) -> None:
-        """Keep a request that the chain itself let fail: it is an error of the task like any other."""
+    async def _refuse(
+        self, call: Call, error: InterceptorError, arrived: int, client: Client, digest: bytes | None = None
+    ) -> None:
+        self._note_failure(call, "chain", str(error), arrived, digest)
+        await client.send_error(500, str(error), "interceptor_failed")
+
+    def _note_failure(
+        self, call: Call, kind: str, message: str, arrived: int, digest: bytes | None = None
+    ) -> None:
+        """Keep a request that the chain itself let fail: it is an error of the task like any other.
+
+        digest: of the request as it went out; None where it never did.
+        """
         self.lane.counts.failed += 1
         now = time.time()
         facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
         self.lane.store.fail(
             Exchange(
-                digest=digest_of(self._route(call), call.body.raw),
+                digest=digest or digest_of(self._below(call.route), call.body.raw),
                 ordinal=0,
                 role=self.role,
                 route=call.route,
@@ -251,50 +274,3 @@ class Front:
             ),
             arrived=arrived,
         )
-
-
-def _answer_body(obtained: Obtained) -> Body:
-    exchange = obtained.exchange
-    if not exchange.is_stream or exchange.facts.error is not None:
-        return Body(exchange.response, obtained.tree)
-    tree = obtained.tree if obtained.tree is not None else sse.coalesced(exchange.response)
-    return Body(orjson.dumps(tree), tree)
-
-
-def _keyed(sink: Sink, asked: Asked) -> Sink:
-    """Return a sink that adds the request's key to the head of the answer."""
-
-    async def keyed(status: int, headers: Mapping[str, str], chunk: bytes) -> None:
-        await sink(status, {**headers, KEY_HEADER: asked.key}, chunk)
-
-    return keyed
-
-
-def _wants_usage(call: Call) -> bool:
-    options = (call.body.tree or {}).get("stream_options")
-    return isinstance(options, dict) and bool(options.get("include_usage"))
-
-
-def _missing(asking: Asking) -> Reply:
-    message = (
-        f"the store holds no answer to this request ({asking.digest.hex()[:12]}), and nothing else is asked"
-    )
-    body = orjson.dumps({"error": {"message": message, "type": "evaldock_error", "code": "not_in_store"}})
-    return Reply(
-        status=502,
-        headers={**_JSON, "x-should-retry": "false"},
-        body=body,
-        started_at=time.time(),
-        attempts=0,
-        kind="status",
-        message=message,
-    )
-
-
-def _refused(base_url: str, key_name: str | None, message: str) -> EndpointError:
-    step = (
-        f"put a valid key into the variable {key_name}"
-        if key_name
-        else "name the key's variable: api_key_name"
-    )
-    return EndpointError(f"the endpoint refuses access (401): {message}", where=base_url, next_step=step)

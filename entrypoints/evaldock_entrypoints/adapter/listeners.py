@@ -80,6 +80,7 @@ class Listeners:
     app: App
     room: int
     has_task: Callable[[str], bool]
+    begin: Callable[[str], None]  # a harness of this task has come
     flush: Callable[[str], Awaitable[None]]
     _state: ServerState = field(default_factory=ServerState)
     _open: dict[int, socket.socket] = field(default_factory=dict)
@@ -189,6 +190,7 @@ class Listeners:
             task = self._task_of(message)
             if not all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in listeners):
                 raise ValueError("this socket does not listen")
+            self.begin(task)
             refused.pop_all()
         for listener in listeners:
             self.listen(listener, task)

@@ -154,6 +154,7 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
             app=app,
             room=max(_FEWEST_CONNECTIONS, connection_room()),
             has_task=adapter.lanes.__contains__,
+            begin=lambda task: adapter.lanes[task].store.begin(),
             flush=adapter.flush,
         )
         app.is_crowded = listeners.is_crowded

@@ -30,6 +30,7 @@ class Kind(IntEnum):
     EXCHANGE = 1
     FAILURE = 2
     DELIVERY = 3
+    START = 4
 
 
 class Prefix(NamedTuple):

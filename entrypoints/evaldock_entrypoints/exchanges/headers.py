@@ -42,8 +42,18 @@ class DeliveryHeader:
     notes: dict[str, Note] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartHeader:
+    """A harness came: what was asked before it is no part of what it proves."""
+
+    session: str
+    sequence: int
+    at: float
+
+
 _EXCHANGE = TypeAdapter(ExchangeHeader)
 _DELIVERY = TypeAdapter(DeliveryHeader)
+_START = TypeAdapter(StartHeader)
 
 
 def encode_exchange(exchange: Exchange, *, session: str, sequence: int, arrived: int) -> bytes:
@@ -79,6 +89,19 @@ def encode_delivery(delivery: Delivery, sequence: int) -> bytes:
             name: clipped(note) if type(note) is str else note for name, note in delivery.notes.items()
         }
     return _bounded(header)
+
+
+def encode_start(session: str, sequence: int, at: float) -> bytes:
+    """Return the header of a start."""
+    return _bounded({"session": session, "sequence": sequence, "at": at})
+
+
+def decode_start(header: bytes) -> StartHeader:
+    """Return what the header of a start says; raises DamagedError."""
+    try:
+        return _START.validate_json(header)
+    except ValidationError as error:
+        raise DamagedError("the header of a start is malformed") from error
 
 
 def decode_exchange(header: bytes) -> ExchangeHeader:

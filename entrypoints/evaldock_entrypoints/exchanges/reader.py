@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,13 +14,19 @@ from evaldock_entrypoints.exchanges.frame import DamagedError, Kind, decode_payl
 from evaldock_entrypoints.exchanges.headers import (
     DeliveryHeader,
     ExchangeHeader,
+    StartHeader,
     decode_delivery,
     decode_exchange,
+    decode_start,
 )
 from evaldock_entrypoints.exchanges.record import Exchange
 from evaldock_entrypoints.exchanges.segments import Damage, Head, Segment, segment_paths
 
 _OFFSET_BITS = 44
+_DECODERS: Mapping[int, Callable[[bytes], DeliveryHeader | StartHeader | ExchangeHeader]] = {
+    Kind.DELIVERY: decode_delivery,
+    Kind.START: decode_start,
+}
 
 
 class Place(NamedTuple):
@@ -37,7 +43,7 @@ class Record(NamedTuple):
     digest: bytes
     ordinal: int
     is_failure: bool
-    header: ExchangeHeader | DeliveryHeader
+    header: ExchangeHeader | DeliveryHeader | StartHeader
 
 
 class Reader:
@@ -183,9 +189,8 @@ def is_servable(head: Head) -> bool:
 
 def _record(place: Place, head: Head) -> Record:
     kind, prefix = head.prefix.kind, head.prefix
-    is_delivery = kind == Kind.DELIVERY
-    header = decode_delivery(head.header) if is_delivery else decode_exchange(head.header)
-    return Record(place, prefix.digest, prefix.ordinal, kind == Kind.FAILURE, header)
+    decode = _DECODERS.get(kind, decode_exchange)
+    return Record(place, prefix.digest, prefix.ordinal, kind == Kind.FAILURE, decode(head.header))
 
 
 def _exchange(head: Head, payload: bytes) -> Exchange:

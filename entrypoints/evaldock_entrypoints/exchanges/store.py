@@ -11,7 +11,8 @@ from typing import NamedTuple, Self
 from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.exchanges.fingerprint import fingerprint
 from evaldock_entrypoints.exchanges.frame import Kind
-from evaldock_entrypoints.exchanges.headers import encode_delivery, encode_exchange
+from evaldock_entrypoints.exchanges.headers import encode_delivery, encode_exchange, encode_start
+from evaldock_entrypoints.exchanges.key import DIGEST_BYTES
 from evaldock_entrypoints.exchanges.reader import Index, Place, Reader, is_servable
 from evaldock_entrypoints.exchanges.record import Delivery, Exchange, Found, Note, Source
 from evaldock_entrypoints.exchanges.writer import Entry, Writer
@@ -52,6 +53,11 @@ class Store:
         """Return the sequence number of a request that came just now; its delivery names it."""
         self._sequence += 1
         return self._sequence
+
+    def begin(self) -> None:
+        """Note that a harness came; raises ExecutionError. What it does not ask it cannot prove."""
+        header = encode_start(self.session, self.arrived(), time.time())
+        self._own_writer.append(Entry(Kind.START, 0, 0, bytes(DIGEST_BYTES), header))
 
     def find(self, digest: bytes, ordinal: int) -> Found | None:
         """Return the answer that is kept for this request, if there is one.

@@ -144,7 +144,7 @@ def _events(reader: Reader, numbers: Iterable[int]) -> tuple[dict[int, bool], "_
             if isinstance(record.header, DeliveryHeader):
                 delivered[fingerprint(record.digest, record.ordinal)] = record.header.source != "asked"
                 failures.make_good(record.digest, record.header.arrived)
-            else:
+            elif isinstance(record.header, ExchangeHeader):
                 failures.add(record, record.header)
     return delivered, failures
 

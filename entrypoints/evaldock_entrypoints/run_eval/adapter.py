@@ -20,7 +20,6 @@ from evaldock_entrypoints.contract.adapter import (
     AdapterSettings,
     TaskSettings,
 )
-from evaldock_entrypoints.contract.chain import policy_of
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
 from evaldock_entrypoints.contract.files import open_folder, write_bytes
@@ -29,7 +28,7 @@ from evaldock_entrypoints.run_eval.job import Job
 _ANSWER_TIMEOUT_S = 30.0
 _FLUSH_TIMEOUT_S = 330.0  # the store's own patience with a disk is shorter
 _STOP_TIMEOUT_S = 15.0
-_MARGIN_S = 60.0
+PATIENCE_S = 86_400.0  # how long a harness waits for one answer: the adapter bounds each, but not its turn
 _ANSWER_BYTES = 4096
 _PASSED_ON = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PYTHONPATH"),
@@ -205,13 +204,6 @@ def key_values(settings: TaskSettings, environ: Mapping[str, str]) -> list[str]:
     """Return the keys that this process's own environment holds: no log may show them."""
     models = (settings.target, *settings.auxiliary.values())
     return [environ[name] for model in models if (name := model.api_key_name) and environ.get(name)]
-
-
-def patience_s(settings: TaskSettings) -> float:
-    """Return how long a harness is to wait for one answer: longer than the adapter tries to get it."""
-    policy = policy_of(settings.target.interceptors)
-    attempt_s = policy.attempt_timeout_s or settings.target.request_timeout_s
-    return max(policy.total_timeout_s, attempt_s) + _MARGIN_S
 
 
 def _environment(settings: TaskSettings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,9 +18,9 @@ from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, Harnes
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.contract.results import Outcome
 from evaldock_entrypoints.contract.secrets import key_value
-from evaldock_entrypoints.exchanges.traffic import read_traffic
+from evaldock_entrypoints.exchanges.traffic import SessionTraffic, read_traffic
 from evaldock_entrypoints.run_eval import preflight
-from evaldock_entrypoints.run_eval.adapter import Doorway, doorway, key_values, patience_s
+from evaldock_entrypoints.run_eval.adapter import PATIENCE_S, Doorway, doorway, key_values
 from evaldock_entrypoints.run_eval.job import Job, limited
 from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
 from evaldock_entrypoints.run_eval.prove import Proof, prove
@@ -75,8 +75,20 @@ def run_task(
             return _finish(job, state, echo)
         return _run_phases(job, settings, phases, state, options, environ, echo)
     except EvaldockError as error:
+        _name_cause(job, error)
         write_failure(job, error, Record(started_at=state.started_at, ended_at=_now(), network=state.network))
         raise
+
+
+def _name_cause(job: Job, error: EvaldockError) -> None:
+    """Add to a harness's failure what the endpoint said last: a harness shows only that it gave up."""
+    traffic = read_traffic(job.output_dir / EXCHANGES) if isinstance(error, HarnessError) else None
+    if traffic is not None and traffic.outstanding:
+        failure = traffic.outstanding[-1]
+        error.message += (
+            f"; the endpoint failed {len(traffic.outstanding)} of its requests for good, at last: "
+            f"{failure.error}, status {failure.status}: {failure.message or 'no message'}"
+        )
 
 
 def _run_sandboxed(
@@ -128,7 +140,7 @@ def _run_phase(
     environ: Mapping[str, str],
     echo: Callable[[str], None],
 ) -> None:
-    reached = replace(job, reached=door.endpoint, patience_s=patience_s(settings)) if door else job
+    reached = replace(job, reached=door.endpoint, patience_s=PATIENCE_S) if door else job
     runner = PhaseRunner(
         job=reached,
         secrets=key_values(settings, environ),
@@ -143,7 +155,7 @@ def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
     # Whatever comes out below, the next run of the same command must ask again for what is missing.
     replace(state, finished_phases=()).write(job.output_dir)
     outcome = parse(job)
-    traffic = read_traffic(job.output_dir / EXCHANGES)
+    traffic = _traffic(job)
     proof = prove(outcome, _expected(job, outcome), traffic)
     record = Record(started_at=state.started_at, ended_at=_now(), network=state.network)
     write_results(job, outcome, proof, traffic, record)
@@ -185,6 +197,14 @@ def _load_results_module(job: Job) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _traffic(job: Job) -> SessionTraffic | None:
+    """Return what the adapter saw; None for a harness that has no endpoint to ask."""
+    if all(phase.network == "none" for phase in job.framework.phases):
+        return None
+    nothing = SessionTraffic(session="", corrupt=0, lost=0, roles={})
+    return read_traffic(job.output_dir / EXCHANGES) or nothing
 
 
 def _expected(job: Job, outcome: Outcome) -> int:

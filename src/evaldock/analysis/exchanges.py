@@ -94,7 +94,7 @@ class Search:
             reader.corrupt = 0  # the second way meets the same damage again
             for record in _records(reader, (Kind.EXCHANGE, Kind.FAILURE)):
                 header = record.header
-                if isinstance(header, DeliveryHeader) or not self.wanted.is_among_heads(record, header):
+                if not isinstance(header, ExchangeHeader) or not self.wanted.is_among_heads(record, header):
                     continue
                 exchange = reader.read(record.place, most_bytes=MOST_BYTES)
                 if exchange is not None:

@@ -305,3 +305,34 @@ def test_facts_are_those_of_the_answer(tmp_path: Path, endpoint: RunningEndpoint
     assert traffic.completion_tokens is not None
     assert traffic.completion_tokens >= sum(tokens)
     assert json.dumps(traffic.served_models) == '{"fake-model": 3}'
+
+
+def test_a_tokenizer_is_asked_once_for_each_text_even_in_a_later_session(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    settings = settings_for(tmp_path, [endpoint.url])
+    body = {"model": "fake-model", "prompt": "a b c"}
+    answers = []
+    for _ in range(2):
+        with running_adapter(settings) as adapter:
+            url = f"{adapter.address}/t/{TASK}/tokenize"
+            answers += [requests.post(url, json=body, timeout=10).json() for _ in range(2)]
+            adapter.stop()
+    assert answers == [answers[0]] * 4
+    assert endpoint.stats()["routes"] == {"tokenize": 1}
+
+
+def test_a_harness_that_came_and_asked_nothing_is_told_from_the_one_before_it(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    settings = settings_for(tmp_path, [endpoint.url])
+    with running_adapter(settings) as first:
+        with handed_over(TASK, first.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME):
+            first.post(chat(QUESTION))
+        first.stop()
+    assert first.traffic().target.requests == 1
+    with running_adapter(settings) as second:
+        with handed_over(TASK, second.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME):
+            pass
+        second.stop()
+    assert second.traffic().target.requests == 0

@@ -16,9 +16,10 @@ from evaldock_entrypoints.contract.params import DEFAULT_PARAMS
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample, SampleError
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.prove import prove
-from evaldock_entrypoints.run_eval.write import write_failure, write_results
+from evaldock_entrypoints.run_eval.write import Record, write_failure, write_results
 
 STARTED, ENDED = "2026-01-01T12:00:00+00:00", "2026-01-01T12:03:20+00:00"
+RECORD = Record(started_at=STARTED, ended_at=ENDED)
 SHA256 = "4f0b" * 16
 
 
@@ -87,7 +88,7 @@ class RunFolder:
             samples=samples, claims=mine, num_fewshot=num_fewshot, notes=notes, harness_version="0.4.13"
         )
         proof = prove(outcome, len(samples) if expected is None else expected)
-        write_results(job, outcome, proof, started_at=STARTED, ended_at=ENDED)
+        write_results(job, outcome, proof, None, RECORD)
         return job.output_dir
 
     def fail(self, job: Job, error: EvaldockError | None = None) -> Path:
@@ -95,7 +96,7 @@ class RunFolder:
         error = error or HarnessError(
             "the harness exited with status 1", where="logs/evaluate.log", next_step="its last lines:\n  boom"
         )
-        write_failure(job, error, started_at=STARTED, ended_at=ENDED)
+        write_failure(job, error, RECORD)
         return job.output_dir
 
     @staticmethod

@@ -9,6 +9,7 @@ from tests.kit.exchanges import answered, digest, failed
 
 from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.exchanges.frame import Kind
+from evaldock_entrypoints.exchanges.headers import DeliveryHeader
 from evaldock_entrypoints.exchanges.reader import Reader, Record
 from evaldock_entrypoints.exchanges.record import Note
 from evaldock_entrypoints.exchanges.segments import segment_paths
@@ -140,7 +141,7 @@ def test_deliveries_say_what_was_received(tmp_path: Path) -> None:
     (record,) = records(tmp_path)
     assert (record.digest, record.ordinal, record.is_failure) == (digest(1), 4, False)
     header = record.header
-    assert not hasattr(header, "facts")
+    assert isinstance(header, DeliveryHeader)
     assert (header.session, header.source, header.arrived) == ("first", "shared", 1)
     assert header.notes == {"turn": 2, "reasoning": True, "what": "half a ? pair"}
     assert header.sequence > header.arrived
@@ -174,4 +175,9 @@ def test_a_digest_that_only_looks_alike_is_not_served(tmp_path: Path) -> None:
 
 def test_kinds_keep_their_numbers() -> None:
     """They are on disk."""
-    assert [(kind.name, kind.value) for kind in Kind] == [("EXCHANGE", 1), ("FAILURE", 2), ("DELIVERY", 3)]
+    assert [(kind.name, kind.value) for kind in Kind] == [
+        ("EXCHANGE", 1),
+        ("FAILURE", 2),
+        ("DELIVERY", 3),
+        ("START", 4),
+    ]

@@ -109,6 +109,13 @@ def test_an_error_that_a_harness_scores_as_a_wrong_answer_is_found(
     assert "status 400" in results["partial"]["reasons"][0]
 
 
+def test_scores_for_which_nothing_was_asked_are_no_result(tmp_path: Path, endpoint: RunningEndpoint) -> None:
+    results = run_toy(endpoint, tmp_path, "idle")
+    assert (results["exit_code"], results["status"]) == (5, "incomplete")
+    assert results["results"]["tasks"] == {}
+    assert "asked the endpoint nothing" in results["partial"]["reasons"][0]
+
+
 def test_a_harness_that_gives_up_at_an_error_has_failed_and_resumes_where_it_was(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
@@ -122,3 +129,10 @@ def test_a_harness_that_gives_up_at_an_error_has_failed_and_resumes_where_it_was
     assert asked(endpoint) == [0, 0, 0, *[1] * (ITEMS - 3)]
     metrics = json.loads((tmp_path / "metrics.json").read_bytes())
     assert (metrics["requests"], metrics["cached"], metrics["failed"]) == (ITEMS, 3, 0)
+
+
+def test_a_score_that_rests_on_no_question_is_none(tmp_path: Path, endpoint: RunningEndpoint) -> None:
+    results = run_toy(endpoint, tmp_path, "idle")
+    assert (results["exit_code"], results["status"]) == (5, "incomplete")
+    assert results["partial"]["reasons"] == ["the harness scored samples, and it asked the endpoint nothing"]
+    assert asked(endpoint) == [0] * ITEMS
