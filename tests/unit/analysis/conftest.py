@@ -14,6 +14,8 @@ from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.framework import Framework
 from evaldock_entrypoints.contract.params import DEFAULT_PARAMS
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample, SampleError
+from evaldock_entrypoints.exchanges.facts import Facts
+from evaldock_entrypoints.exchanges.traffic import SessionTraffic, Traffic
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.prove import prove
 from evaldock_entrypoints.run_eval.write import Record, write_failure, write_results
@@ -88,7 +90,7 @@ class RunFolder:
             samples=samples, claims=mine, num_fewshot=num_fewshot, notes=notes, harness_version="0.4.13"
         )
         proof = prove(outcome, len(samples) if expected is None else expected)
-        write_results(job, outcome, proof, None, RECORD)
+        write_results(job, outcome, proof, _traffic(samples), RECORD)
         return job.output_dir
 
     def fail(self, job: Job, error: EvaldockError | None = None) -> Path:
@@ -133,6 +135,23 @@ class RunFolder:
     def errored(name: str, message: str = "timeout after 300 s") -> Sample:
         """Return a sample that the endpoint never answered."""
         return Sample(id=name, error=SampleError(kind="endpoint", message=message))
+
+
+def _traffic(samples: Sequence[Sample]) -> SessionTraffic:
+    """Return what an adapter would have seen of these samples, one request for each."""
+    traffic = Traffic()
+    for sample in samples:
+        traffic.count(
+            Facts(
+                started_at=0.0,
+                latency_ms=sample.latency_ms or 0.0,
+                is_generation=False,
+                finish_reasons=(sample.finish_reason,) if sample.finish_reason else (),
+                prompt_tokens=sample.prompt_tokens,
+                completion_tokens=sample.completion_tokens,
+            )
+        )
+    return SessionTraffic(session="s", corrupt=0, lost=0, roles={None: traffic})
 
 
 def _framework(harness: str, task: str, note: str | None) -> Framework:
