@@ -70,6 +70,7 @@ class Provenance:
     seed: int | None = None
     data: tuple[DataRecord, ...] = ()
     facts: Mapping[str, Scalar] = field(default_factory=dict)
+    sealed: bool | None = None  # whether a probe in the harness's container found no way out
     started_at: str | None = None
     ended_at: str | None = None
 
@@ -85,10 +86,14 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Latency (percentiles in ms) and token counts; None where the harness recorded none."""
+    """What the adapter saw: times as percentiles in ms; None where nothing says."""
 
     samples: int
+    requests: int | None
+    cached: int | None
+    retried: int | None
     latency_ms: Mapping[str, float] | None
+    ttft_ms: Mapping[str, float] | None
     prompt_tokens: int | None
     completion_tokens: int | None
     finish_reasons: Mapping[str, int]

@@ -101,6 +101,10 @@ class _Data(_Read):
     source: str | None = None
 
 
+class _Network(_Read):
+    sealed: bool | None = None
+
+
 class _Provenance(_Read):
     harness_version: str | None = None
     image_digest: str | None = None
@@ -110,6 +114,7 @@ class _Provenance(_Read):
     num_fewshot: int | None = None
     data: list[_Data] = Field(default_factory=list)
     facts: dict[str, _Plain] = Field(default_factory=dict)
+    network: _Network | None = None
     started_at: str | None = None
     ended_at: str | None = None
 
@@ -140,7 +145,11 @@ class _ResultsFile(_Read):
 
 class _Traffic(_Read):
     samples: int
+    requests: int | None = None
+    cached: int | None = None
+    retried: int | None = None
     latency_ms: dict[str, FiniteFloat] | None = None
+    ttft_ms: dict[str, FiniteFloat] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reasons: dict[str, int] = Field(default_factory=dict)
@@ -229,5 +238,6 @@ def _endpoint(endpoint: _Endpoint) -> Endpoint:
 
 
 def _provenance(provenance: _Provenance) -> Provenance:
-    fields = provenance.model_dump(exclude={"num_fewshot", "data"})
-    return Provenance(data=tuple(DataRecord(**entry.model_dump()) for entry in provenance.data), **fields)
+    fields = provenance.model_dump(exclude={"num_fewshot", "data", "network"})
+    data = tuple(DataRecord(**entry.model_dump()) for entry in provenance.data)
+    return Provenance(data=data, sealed=provenance.network.sealed if provenance.network else None, **fields)

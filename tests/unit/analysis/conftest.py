@@ -21,7 +21,9 @@ from evaldock_entrypoints.run_eval.prove import prove
 from evaldock_entrypoints.run_eval.write import Record, write_failure, write_results
 
 STARTED, ENDED = "2026-01-01T12:00:00+00:00", "2026-01-01T12:03:20+00:00"
-RECORD = Record(started_at=STARTED, ended_at=ENDED)
+RECORD = Record(
+    started_at=STARTED, ended_at=ENDED, network={"wanted": "auto", "sealed": True, "proof": ["no route"]}
+)
 SHA256 = "4f0b" * 16
 
 

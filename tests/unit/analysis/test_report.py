@@ -176,3 +176,10 @@ def test_a_metric_that_is_no_share_is_listed_and_not_drawn(run: "RunFolder") -> 
     page = report(run)
     assert "21.5000" in page.text
     assert "dot" not in [attributes.get("class") for _, attributes in page.tags]
+
+
+def test_requests_and_the_seal_are_shown(run: "RunFolder") -> None:
+    run.finish(run.job("arc_easy"), run.answers(20, 10))
+    text = report(run).text
+    assert "20, of these 0 from the store, 0 after a retry" in text
+    assert "sealed: no way out of the harness's container" in text
