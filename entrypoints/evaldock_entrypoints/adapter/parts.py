@@ -101,7 +101,8 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 def _join_calls(message: dict[str, Any], parts: list[Any]) -> None:
     """Join the parts of tool calls; servers that give a part no index give each call in one part."""
-    calls = message.get("tool_calls") or []
+    known = message.get("tool_calls")
+    calls = known if isinstance(known, list) and not isinstance(known, _Text) else []
     message["tool_calls"] = calls
     for part in parts:
         if isinstance(part, dict):
@@ -137,7 +138,7 @@ def _sum(whole: Any, part: Any) -> Any:
         whole = _Text() if whole is None else whole
         whole.append(part)
         return whole
-    if isinstance(whole, list) and isinstance(part, list):
+    if isinstance(whole, list) and isinstance(part, list) and not isinstance(whole, _Text):
         whole.extend(part)
         return whole
     if isinstance(whole, dict) and isinstance(part, dict):

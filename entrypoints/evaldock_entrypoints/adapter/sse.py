@@ -85,9 +85,10 @@ def as_events(tree: Mapping[str, Any], *, include_usage: bool = False) -> bytes:
 
 
 def _chat_pieces(choice: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    message = choice["message"]
+    message = choice.get("message") or {}
     delta = {name: value for name, value in message.items() if value is not None and name != "role"}
-    if calls := message.get("tool_calls"):
+    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    if calls:
         delta["tool_calls"] = [{"index": index} | call for index, call in enumerate(calls)]
     others = {name: value for name, value in choice.items() if name not in _MESSAGE_ONLY}
     bare = {"index": choice.get("index", 0), "delta": {}, "logprobs": None, "finish_reason": None}

@@ -63,15 +63,44 @@ JSON = st.recursive(
 )
 
 
-@given(st.lists(st.fixed_dictionaries({"choices": st.lists(JSON, max_size=3)}), max_size=4))
+DELTA = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": JSON,
+        "content": JSON,
+        "function_call": JSON,
+        "tool_calls": st.lists(JSON, max_size=2) | JSON,
+    },
+)
+PART = st.fixed_dictionaries(
+    {"index": st.integers(0, 2), "delta": DELTA},
+    optional={"text": JSON, "logprobs": JSON, "finish_reason": JSON},
+)
+BROKEN = (  # found by the test below with more examples than it is given in the quick suite
+    [{"function_call": ""}, {"function_call": [None]}],
+    [{"tool_calls": {"index": None}}, {"tool_calls": [{}]}],
+    [{"tool_calls": "a"}, {"tool_calls": [{"index": 0}]}],
+)
+
+
+@given(st.lists(st.fixed_dictionaries({"choices": st.lists(PART | JSON, max_size=3)}), max_size=4))
 def test_no_odd_parts_break_the_sum(parts: list[Any]) -> None:
     orjson.dumps(coalesced(stream_of(parts)))
 
 
+@pytest.mark.parametrize("deltas", BROKEN)
+def test_parts_that_change_their_kind_do_not_break_the_sum(deltas: list[dict[str, Any]]) -> None:
+    parts = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    orjson.dumps(coalesced(stream_of(parts)))
+
+
+def test_answer_without_message_can_be_told_as_events() -> None:
+    odd = {"choices": [{"message": {"content": "x", "tool_calls": ["no call"]}}, {"message": None}]}
+    assert coalesced(as_events(odd))["choices"][0]["message"]["content"] == "x"
+
+
 def stream_of(parts: list[Any]) -> bytes:
-    return b"".join(b"data: " + json.dumps(part).encode() + b"\n\n" for part in [*parts, None][:-1]) + (
-        b"data: [DONE]\n\n"
-    )
+    return b"".join(b"data: " + json.dumps(part).encode() + b"\n\n" for part in parts) + b"data: [DONE]\n\n"
 
 
 def chunk(*choices: dict[str, Any], **fields: Any) -> dict[str, Any]:

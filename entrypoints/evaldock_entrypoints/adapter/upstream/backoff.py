@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 BASE_S = 0.5
 LONGEST_S = 30.0
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SKEW_S = 2.0  # a clock that differs by more is set wrong, here or there
 
 
@@ -44,7 +44,8 @@ def asked_pause_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _number(value: str | None) -> float | None:
-    return float(value) if value is not None and _NUMBER.fullmatch(value.strip()) else None
+    found = _NUMBER.fullmatch((value or "").strip())
+    return float(found[0]) if found else None
 
 
 def _seconds(value: str | None) -> float | None:

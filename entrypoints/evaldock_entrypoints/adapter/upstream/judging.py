@@ -79,6 +79,8 @@ def _problem(tree: dict[str, Any], name: str) -> str | None:
             return f'"{name}" holds what is no object'
         if item.get("error"):
             return "the endpoint gives an error as a choice"
+        if name == "choices" and not isinstance(item.get("message"), dict) and "text" not in item:
+            return "a choice has neither message nor text"
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from tests.kit.raw_server import always, dribble_body, dribble_header, flood, no_http, raw_server
-from tests.kit.upstreams import asked, asking, terms, upstream_at
+from tests.kit.upstreams import KEY, asked, asking, terms, upstream_at
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.adapter.redaction import Redaction
@@ -29,6 +29,9 @@ ONCE = terms(retries=0)
         ({"choices": []}, "invalid"),
         ({"choices": None}, "invalid"),
         ({"choices": ["x"]}, "invalid"),
+        ({"choices": [{}]}, "invalid"),
+        ({"choices": [{"message": None}]}, "invalid"),
+        ({"choices": [{"message": {"content": None}}]}, None),
         ({"id": "x"}, "invalid"),
         ([GOOD], "invalid"),
         ("text", "invalid"),
@@ -139,6 +142,17 @@ def test_foreign_error_body_is_kept_and_a_page_is_not() -> None:
         reply = asked(url)
     assert orjson.loads(reply.body)["error"]["message"] == "status 404: <html>no</html>"
     assert reply.headers["content-type"] == "application/json"
+
+
+def test_key_in_an_answer_is_replaced_in_every_form_of_the_reply() -> None:
+    said = {"choices": [{"index": 0, "text": f"your key is {KEY}", "finish_reason": "stop"}]}
+    stream = b"data: " + orjson.dumps(said) + b"\n\ndata: [DONE]\n\n"
+    for body in (said, stream):
+        with raw_server(always(200, body)) as url:
+            reply = asked(url, key=KEY, on=ONCE)
+        assert reply.kind is None
+        assert KEY not in repr(reply)
+        assert "your key is [redacted]" in repr(reply.tree)
 
 
 def test_long_request_goes_out_whole(endpoint: RunningEndpoint) -> None:

@@ -195,15 +195,18 @@ def test_endpoint_that_comes_up_late_is_waited_for(closed_port: int) -> None:
     async def ask() -> tuple[list[Reply], list[bool]]:
         async with upstream_at(f"http://127.0.0.1:{closed_port}", readiness_timeout_s=20) as upstream:
             asks = [asyncio.create_task(upstream.ask(asking(str(n)), short)) for n in range(20)]
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.9)
             waiting = [upstream.is_waiting]
             with ExitStack() as stack:
-                await asyncio.to_thread(stack.enter_context, running_endpoint(port=closed_port))
+                late = running_endpoint(port=closed_port, faults=[failing])
+                await asyncio.to_thread(stack.enter_context, late)
                 replies = await asyncio.gather(*asks)
                 waiting.append(upstream.is_waiting)
             return replies, waiting
 
-    short = terms(retries=0, total_s=0.2)  # shorter than the wait: the wait is granted besides
+    # shorter than the wait, which is granted besides: there is still time for another attempt after it
+    short = terms(retries=1, attempt_s=0.8, total_s=0.8)
+    failing = {"action": "status", "status": 500, "match": {"first_n": 1}}
     replies, waiting = asyncio.run(ask())
     assert {reply.kind for reply in replies} == {None}
     assert waiting == [True, False]

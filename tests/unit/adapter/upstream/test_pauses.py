@@ -33,6 +33,7 @@ NOW = 1_800_000_000.0
         ({"retry-after": "1e9"}, None),
         ({"retry-after": ""}, None),
         ({"retry-after": "Wed, 99 Foo 2026 99:99:99 GMT"}, None),
+        ({"retry-after": "5\x1f"}, 5.0),
         ({}, None),
     ],
 )

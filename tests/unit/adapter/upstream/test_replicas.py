@@ -48,14 +48,35 @@ def test_replicas_share_the_work_alike(replicas: list[RunningEndpoint]) -> None:
     assert all(17 <= each.stats()["requests"] <= 23 for each in replicas)
 
 
-def test_replica_that_is_ten_times_slower_gets_less(replicas: list[RunningEndpoint]) -> None:
-    _, healthy_per_s = asked_in_turn(replicas, 16, 160)
+def answered_per_s(replicas: list[RunningEndpoint], seconds: float) -> float:
+    """Return the answers per second while eight requests are out."""
+
+    async def ask() -> float:
+        count = 0
+        async with upstream_at(*(each.url for each in replicas)) as upstream:
+
+            async def work() -> None:
+                nonlocal count
+                while True:
+                    assert (await upstream.ask(asking(), ONCE)).kind is None
+                    count += 1
+
+            await asyncio.wait([asyncio.create_task(work()) for _ in range(8)], timeout=seconds)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        return count / seconds
+
+    return asyncio.run(ask())
+
+
+def test_replica_that_is_ten_times_slower_costs_its_own_share(replicas: list[RunningEndpoint]) -> None:
     for each in replicas:
-        each.reset(faults=[])
-    replicas[0].reset(faults=[{"action": "latency", "latency_ms": 180}])
-    _, slow_per_s = asked_in_turn(replicas, 16, 300)
-    assert slow_per_s >= 0.65 * healthy_per_s  # 0.70 on a quiet machine; this one is shared
-    assert replicas[0].stats()["requests"] < 0.5 * replicas[1].stats()["requests"]
+        each.reset(faults=[{"action": "latency", "latency_ms": 20}])
+    healthy_per_s = answered_per_s(replicas, 0.8)
+    replicas[0].reset(faults=[{"action": "latency", "latency_ms": 380}])
+    slow_per_s = answered_per_s(replicas, 1.2)
+    assert slow_per_s >= 0.70 * healthy_per_s
+    assert replicas[0].stats()["requests"] < 0.3 * replicas[1].stats()["requests"]
 
 
 @pytest.mark.parametrize("status", [500, 503])
