@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -56,8 +57,19 @@ async def _serve(settings: AdapterSettings, *, until_stdin_ends: bool) -> None:
     if until_stdin_ends:  # whoever started us is gone, even if it was killed
         loop.add_reader(sys.stdin.fileno(), told.set)
     async with running(settings, os.environ) as status:
+        _collect_seldom()
         click.echo(json.dumps(status))
         await told.wait()
+
+
+def _collect_seldom() -> None:
+    """Have the collector of cycles look less often, and not at what lives as long as the process.
+
+    Requests leave next to no cycles; looking for them took 5 % of the processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _hide_environment() -> None:

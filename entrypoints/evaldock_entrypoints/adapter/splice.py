@@ -37,6 +37,9 @@ def spliced(raw: bytes, old: Mapping[str, Any], new: Mapping[str, Any]) -> bytes
         return raw
     if before == raw:  # written as orjson writes: then so is all that did not change
         return after
+    longer = _with_items_put_first(raw, old, new, after)
+    if longer is not None:
+        return longer
     if _SPACED in raw[:_HEAD_BYTES] and json.dumps(old).encode() == raw:  # as the standard library does
         return json.dumps(new).encode()
     replaced = _with_texts_replaced(raw, old, new)
@@ -47,6 +50,35 @@ def spliced(raw: bytes, old: Mapping[str, Any], new: Mapping[str, Any]) -> bytes
         return _object(text, _skip(text, 0), old, new).encode()
     except (RecursionError, UnicodeError):
         return after
+
+
+def _with_items_put_first(
+    raw: bytes, old: Mapping[str, Any], new: Mapping[str, Any], after: bytes
+) -> bytes | None:
+    """Return `raw` with items before those of one of its lists, as a system message is put in; else None."""
+    key = _grown_list(old, new)
+    if key is None:
+        return None
+    items = new[key][: len(new[key]) - len(old[key])]
+    for colon in (b": [", b":["):
+        before, mark, rest = raw.partition(orjson.dumps(key) + colon)
+        if mark:
+            written = orjson.dumps(items)[1:-1] + (b"," if old[key] else b"")
+            longer = before + mark + written + rest
+            return longer if orjson.dumps(orjson.loads(longer)) == after else None
+    return None
+
+
+def _grown_list(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Return the key of the list that became longer, if that is all that changed."""
+    if old.keys() != new.keys():
+        return None
+    changed = [key for key, value in new.items() if value != old[key]]
+    if len(changed) != 1:
+        return None
+    before, after = old[changed[0]], new[changed[0]]
+    is_longer = isinstance(before, list) and isinstance(after, list) and len(after) > len(before)
+    return changed[0] if is_longer else None
 
 
 def _with_texts_replaced(raw: bytes, old: Any, new: Any) -> bytes | None:

@@ -111,8 +111,8 @@ def test_items_put_before_and_behind_leave_the_others_bytes() -> None:
     raw = b'{"messages": [ {"role": "user", "content": "\\u00e9"} , {"n": 1.50} ], "t": 1.0}'
     body = Body(raw)
     body.edit()["messages"].insert(0, {"role": "system", "content": "s"})
+    assert body.encoded() == raw.replace(b"[", b'[{"role":"system","content":"s"},')
     kept = b'{"role": "user", "content": "\\u00e9"},{"n": 1.50}'
-    assert body.encoded() == b'{"messages": [{"role":"system","content":"s"},' + kept + b'],"t": 1.0}'
     body = Body(raw)
     body.edit()["messages"].append("last")
     assert body.encoded() == b'{"messages": [' + kept + b',"last"],"t": 1.0}'
@@ -128,3 +128,30 @@ def test_a_text_inside_another_is_not_taken_for_it() -> None:
     body = Body(b'{"a": "say \\"x\\" now", "b": "x", "n": 1.0}')
     body.edit()["b"] = "z"
     assert json.loads(body.encoded()) == {"a": 'say "x" now', "b": "z", "n": 1.0}
+
+
+@pytest.mark.parametrize("write", [*_WRITERS, lambda tree: json.dumps(tree, separators=(",", ":"))])
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"messages": [{"role": "user", "content": "é"}], "t": 1.0},
+        {"messages": [], "t": True},
+        {"x": {"messages": [1]}, "messages": [{"content": '"messages": ['}]},
+        {"x": '"messages":[', "messages": [1, True, 1.0]},
+        {'"messages': [2], "messages": [2]},
+    ],
+)
+def test_items_put_first_come_out_first(write: Callable[[Any], str], old: dict[str, Any]) -> None:
+    body = Body(write(old).encode())
+    body.edit()["messages"][:0] = [{"role": "system", "content": "ü"}, 1.0]
+    assert json.dumps(json.loads(body.encoded())) == json.dumps(
+        {**old, "messages": [{"role": "system", "content": "ü"}, 1.0, *old["messages"]]}
+    )
+
+
+def test_an_item_put_first_leaves_every_other_byte() -> None:
+    body = Body(b'{"t": 1.50, "messages": [{"content": "\\u00e9",  "x": 1e0}], "t2":0.10}')
+    body.edit()["messages"].insert(0, {"role": "system"})
+    assert body.encoded() == (
+        b'{"t": 1.50, "messages": [{"role":"system"},{"content": "\\u00e9",  "x": 1e0}], "t2":0.10}'
+    )

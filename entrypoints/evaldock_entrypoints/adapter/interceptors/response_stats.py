@@ -1,6 +1,7 @@
 """Counts answers, tokens, latencies and finish reasons of a task as it runs."""
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from evaldock_entrypoints.adapter.interceptors.json_lines import log_path
 from evaldock_entrypoints.adapter.interceptors.shapes import choices_of
 from evaldock_entrypoints.contract import answer_interceptors as contract
 from evaldock_entrypoints.contract.files import write_json
+
+_PAUSE_S = 1.0  # between two writes: a fast endpoint gives hundreds of answers in that time
 
 
 @dataclass(kw_only=True)
@@ -48,6 +51,7 @@ class ResponseStats(Interceptor[contract.ResponseStats]):
             name: _Sum() for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens", "latency_ms")
         }
         self._writing: asyncio.Future[None] | None = None
+        self._written_at = float("-inf")
 
     def on_response(self, call: Call, answer: Answer) -> None:  # noqa: ARG002 - of the hook
         """Count the answer, a failure too; write now and then, without anybody waiting."""
@@ -71,8 +75,10 @@ class ResponseStats(Interceptor[contract.ResponseStats]):
 
     def _write_beside(self) -> None:
         """Write without anybody waiting, one at a time; raises OSError where the last time failed."""
-        if self._writing is not None and not self._writing.done():
+        now = time.monotonic()
+        if now < self._written_at + _PAUSE_S or (self._writing is not None and not self._writing.done()):
             return
+        self._written_at = now
         if self._writing is not None:
             self._writing.result()
         loop = asyncio.get_running_loop()
