@@ -69,12 +69,19 @@ class Writer:
         """Take a record; raises ExecutionError where an earlier one could not be written."""
         size_bytes = _size_bytes(entry)
         if size_bytes > MAX_PAYLOAD_BYTES:
-            raise ExecutionError(f"one exchange takes {_mib(size_bytes)}: {_mib(MAX_PAYLOAD_BYTES)} at most")
+            raise ExecutionError(
+                f"one exchange takes {_mib(size_bytes)}: {_mib(MAX_PAYLOAD_BYTES)} at most",
+                next_step="ask for shorter answers: max_new_tokens",
+            )
         with self._state:
             if self._problem is not None:
                 raise self._failure(self._problem)
             if self._is_closing:
-                raise ExecutionError("the store of exchanges is closed", where=str(self._segments.folder))
+                raise ExecutionError(
+                    "the store of exchanges is closed",
+                    where=str(self._segments.folder),
+                    next_step="a fault of evaldock; the same command resumes",
+                )
             self._entries.append(entry)
             self._appended += 1
             self._backlog_bytes += size_bytes

@@ -11,6 +11,8 @@ from tests.kit.adapters import RunningAdapter, running_adapter, settings_for
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 QUESTION: list[Any] = [{"role": "user", "content": "What is 7 + 7?"}]
 WEATHER: list[Any] = [
     {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}

@@ -19,6 +19,8 @@ from tests.kit.toy_answers import toy_answers
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock.untrusted_files import iterate_zst_lines
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 TOY = Path(__file__).parents[2] / "fixtures" / "toy-harness"
 CODE = "from evaldock_entrypoints.run_eval.cli import main; main()"
 

@@ -17,6 +17,8 @@ from evaldock_entrypoints.contract.target import AdapterConfig
 from evaldock_entrypoints.exchanges.headers import DeliveryHeader
 from evaldock_entrypoints.exchanges.reader import Reader
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 QUESTION = "What is 7 + 7?"
 TRACE = "<think>seven and seven</think>\n\n14"
 

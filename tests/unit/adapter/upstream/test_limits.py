@@ -20,6 +20,8 @@ from evaldock_entrypoints.adapter.upstream.limits import AdaptiveLimit, Yielding
 from evaldock_entrypoints.adapter.upstream.pace import Bucket
 from evaldock_entrypoints.adapter.upstream.reply import Reply
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 LONG = terms(attempt_s=30, retries=50, total_s=60)
 
 

@@ -11,6 +11,8 @@ from tests.kit.upstreams import asked, terms
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.adapter.upstream.backoff import asked_pause_s, backoff_s, obeying_s
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 NOW = 1_800_000_000.0
 
 

@@ -14,6 +14,8 @@ from tests.kit.upstreams import asked, asking, in_turn, terms, upstream_at
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.adapter.upstream.reply import Reply
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 ONCE = terms(attempt_s=5, retries=0)
 
 
