@@ -98,6 +98,7 @@ def test_a_second_session_asks_nothing_again_and_gives_the_same_answers_in_the_s
     assert (traffic.target.requests, traffic.target.cached) == (4, 4)
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_answer_older_than_a_second(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     settings = settings_for(tmp_path, [endpoint.url])
     with running_adapter(settings) as first:
@@ -111,6 +112,7 @@ def test_a_kill_loses_no_answer_older_than_a_second(tmp_path: Path, endpoint: Ru
     assert asked(endpoint) == 20
 
 
+@pytest.mark.slow
 def test_a_harness_that_timed_out_gets_the_answer_it_missed_and_nothing_shifts(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
@@ -164,6 +166,7 @@ def test_401_stops_everything_and_names_the_variable(tmp_path: Path, endpoint: R
     assert asked(endpoint) == 1
 
 
+@pytest.mark.slow
 def test_a_stream_passes_and_comes_again_from_the_store(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     settings = settings_for(tmp_path, [endpoint.url])
     body = chat(QUESTION, stream=True)
@@ -199,6 +202,7 @@ def test_an_endpoint_asked_for_streams_answers_whole(tmp_path: Path, endpoint: R
     assert len(adapter.traffic().target.ttfts_ms) == 1
 
 
+@pytest.mark.slow
 def test_the_key_is_the_adapters_and_no_credential_of_the_harness_passes(tmp_path: Path) -> None:
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -257,6 +261,7 @@ def test_a_socket_for_a_task_that_is_not_there_is_refused(adapter: RunningAdapte
         pass
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_length_takes_the_socket(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     deep = tmp_path / ("d" * 120)
     with running_adapter(settings_for(deep, [endpoint.url])) as adapter:
@@ -265,6 +270,7 @@ def test_a_folder_of_any_length_takes_the_socket(tmp_path: Path, endpoint: Runni
             assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
 
 
+@pytest.mark.slow
 def test_many_connections_with_few_descriptors_are_all_answered(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
@@ -278,6 +284,7 @@ def test_many_connections_with_few_descriptors_are_all_answered(
     assert codes == [200] * 200
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_in_a_replay(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     with running_adapter(settings_for(tmp_path, [endpoint.url])) as first:
         kept = first.post(chat(QUESTION)).content
@@ -307,6 +314,7 @@ def test_facts_are_those_of_the_answer(tmp_path: Path, endpoint: RunningEndpoint
     assert json.dumps(traffic.served_models) == '{"fake-model": 3}'
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_asked_once_for_each_text_even_in_a_later_session(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
@@ -322,6 +330,7 @@ def test_a_tokenizer_is_asked_once_for_each_text_even_in_a_later_session(
     assert endpoint.stats()["routes"] == {"tokenize": 1}
 
 
+@pytest.mark.slow
 def test_a_harness_that_came_and_asked_nothing_is_told_from_the_one_before_it(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:

@@ -225,6 +225,7 @@ def test_paths_of_a_shared_store_are_spelt_too_and_texts_of_a_document_are_not()
     assert message.config["system_message"] == "/results is a path"
 
 
+@pytest.mark.slow
 def test_an_adapter_that_does_not_come_up_is_named_with_its_last_lines(
     engine: HostEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +239,7 @@ def test_an_adapter_that_does_not_come_up_is_named_with_its_last_lines(
     assert "cannot listen" in (tmp_path / "run" / "adapter.log").read_text()
 
 
+@pytest.mark.slow
 def test_an_adapter_that_ends_at_its_start_is_named_at_once(engine: HostEngine, tmp_path: Path) -> None:
     error, _ = refused(planned(tmp_path / "run", "sys.exit('no such module')"), engine)
     assert (error.exit_code, error.message) == (7, "the adapter ended by itself (exited with status 1)")
@@ -247,6 +249,7 @@ def test_an_adapter_that_ends_at_its_start_is_named_at_once(engine: HostEngine, 
 # --- its end, and what it gives up --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_adapter_ends_the_run_within_seconds_and_resumably(
     engine: HostEngine, tmp_path: Path
 ) -> None:
@@ -267,6 +270,7 @@ def test_a_killed_adapter_ends_the_run_within_seconds_and_resumably(
     assert not (tmp_path / "run" / FIRST / "ended").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_key_ends_the_run_and_names_the_variable(engine: HostEngine, tmp_path: Path) -> None:
     script = f"""
         say()
@@ -283,6 +287,7 @@ def test_a_refused_key_ends_the_run_and_names_the_variable(engine: HostEngine, t
     assert not (tmp_path / "run" / SECOND / "begun").exists()
 
 
+@pytest.mark.slow
 def test_what_ended_a_harness_is_named_even_if_the_adapter_says_it_later(
     engine: HostEngine, tmp_path: Path
 ) -> None:
@@ -298,6 +303,7 @@ def test_what_ended_a_harness_is_named_even_if_the_adapter_says_it_later(
     assert error.message == "the endpoint refuses the key"
 
 
+@pytest.mark.slow
 def test_a_task_that_the_adapter_stops_fails_and_the_others_go_on(engine: HostEngine, tmp_path: Path) -> None:
     fault = {"exit_code": 3, "message": "the endpoint answers 404", "where": "http://h", "next": "mend it"}
     tasks = {FIRST: {"requests": 1, "failed": 1, "stopped": fault}, SECOND: {"requests": 0, "stopped": None}}
@@ -317,6 +323,7 @@ def test_a_task_that_the_adapter_stops_fails_and_the_others_go_on(engine: HostEn
 @pytest.mark.parametrize(
     ("code", "meant"), [(0, ExitCode.EXECUTION), (99, ExitCode.EXECUTION), (75, ExitCode.INTERRUPTED)]
 )
+@pytest.mark.slow
 def test_a_word_without_a_known_code_is_a_failure_all_the_same(code: int, meant: ExitCode) -> None:
     error = supervision.Fault(exit_code=code, message="a\x1b[31m\nb").as_error()
     assert error.exit_code is meant
@@ -327,6 +334,7 @@ def test_a_word_without_a_known_code_is_a_failure_all_the_same(code: int, meant:
 # --- what it says -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_its_counts_are_shown_and_its_waiting_is_said(engine: HostEngine, tmp_path: Path) -> None:
     counts = {"requests": 5, "answered": 3, "cached": 1, "failed": 1, "retried": 2, "in_flight": 1}
     script = f"""
@@ -348,6 +356,7 @@ def test_its_counts_are_shown_and_its_waiting_is_said(engine: HostEngine, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["absent", "torn", "foreign", "link", "pipe"])
+@pytest.mark.slow
 def test_a_status_that_cannot_be_read_leaves_what_was_known(tmp_path: Path, kind: str) -> None:
     status = tmp_path / "status.json"
     watch = AdapterWatch(
@@ -376,6 +385,7 @@ def test_a_status_that_cannot_be_read_leaves_what_was_known(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize(("said", "kept"), [("true", True), ("false", False), ("[]", None), (None, None)])
+@pytest.mark.slow
 def test_the_lock_records_chain_and_proven_seal_of_each_task(
     engine: HostEngine, tmp_path: Path, said: str | None, kept: bool | None
 ) -> None:
@@ -390,6 +400,7 @@ def test_the_lock_records_chain_and_proven_seal_of_each_task(
     assert "entrypoints" in lock.images
 
 
+@pytest.mark.slow
 def test_a_signal_stops_a_run_that_waits_for_its_adapter(engine: HostEngine, tmp_path: Path) -> None:
     plan = planned(tmp_path / "run", "(folder / 'up').touch(); time.sleep(600)")
     executor = LocalExecutor(plan=plan, engine=engine, events=Silent(), environ={"MY_KEY": "k"})
