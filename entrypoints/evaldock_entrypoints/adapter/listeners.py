@@ -3,7 +3,8 @@
 A harness container has no network but its loopback. Its run_eval listens there and passes the socket over a
 Unix socket (SCM_RIGHTS, man 7 unix); from then on the adapter accepts what connects to it. The address goes
 when the connection over which it came does, so a container that is gone leaves nothing open here. A message
-without a socket asks for what is stored to be on disk: whoever judges the run reads it there.
+without a socket asks for what is stored to be on disk, where whoever judges the run reads it, and for what
+the adapter has stopped the task for.
 """
 
 import asyncio
@@ -74,14 +75,14 @@ class _Joined:
 class Listeners:
     """All addresses the adapter answers on. room: how many connections it may hold open at a time.
 
-    flush: returns when all that a task's harness was given is on disk.
+    settle: returns when all that a task's harness was given is on disk, and what the task was stopped for.
     """
 
     app: App
     room: int
     has_task: Callable[[str], bool]
     begin: Callable[[str], None]  # a harness of this task has come
-    flush: Callable[[str], Awaitable[None]]
+    settle: Callable[[str], Awaitable[dict[str, Any] | None]]
     _state: ServerState = field(default_factory=ServerState)
     _open: dict[int, socket.socket] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -175,10 +176,10 @@ class Listeners:
                 message, numbers, _, _ = socket.recv_fds(visitor, _MESSAGE_BYTES, 1)
                 if not message:
                     return
-                with visitor_errors(visitor):
+                with visitor_errors(visitor) as answer:
                     taken += self._taken(message, numbers)
                     if not numbers:
-                        await self.flush(self._task_of(message))
+                        answer["stopped"] = await self.settle(self._task_of(message))
         finally:
             for listener in taken:
                 self.forget(listener)
@@ -210,14 +211,15 @@ class Listeners:
 
 
 @contextlib.contextmanager
-def visitor_errors(visitor: socket.socket) -> Iterator[None]:
-    """Tell the visitor how it went: {"ok": true}, or what was wrong."""
+def visitor_errors(visitor: socket.socket) -> Iterator[dict[str, Any]]:
+    """Tell the visitor how it went: {"ok": true} with what is put beside it, or what was wrong."""
+    answer: dict[str, Any] = {"ok": True}
     try:
-        yield
+        yield answer
     except (ValueError, OSError, EvaldockError) as error:
         visitor.send(orjson.dumps({"ok": False, "error": str(error)}) + b"\n")
     else:
-        visitor.send(b'{"ok":true}\n')
+        visitor.send(orjson.dumps(answer) + b"\n")
 
 
 async def _readable(connection: socket.socket) -> bool:

@@ -68,9 +68,11 @@ class Adapter:
         for lane in self.lanes.values():
             lane.stop(error)
 
-    async def flush(self, task: str) -> None:
-        """Return when the task's exchanges are on disk; raises ExecutionError where they cannot be."""
-        await asyncio.to_thread(self.lanes[task].store.flush)
+    async def settle(self, task: str) -> dict[str, Any] | None:
+        """Return what the task was stopped for, once its exchanges are on disk; raises ExecutionError."""
+        lane = self.lanes[task]
+        await asyncio.to_thread(lane.store.flush)
+        return error_tree(lane.stopped)
 
     def status(self) -> dict[str, Any]:
         """Return what the status file says."""
@@ -155,7 +157,7 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
             room=max(_FEWEST_CONNECTIONS, connection_room()),
             has_task=adapter.lanes.__contains__,
             begin=lambda task: adapter.lanes[task].store.begin(),
-            flush=adapter.flush,
+            settle=adapter.settle,
         )
         app.is_crowded = listeners.is_crowded
         address = _listen(settings, folder, listeners)

@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from evaldock_entrypoints.contract.files import open_folder, write_bytes
 from evaldock_entrypoints.run_eval.job import Job
 
 _ANSWER_TIMEOUT_S = 30.0
-_FLUSH_TIMEOUT_S = 330.0  # the store's own patience with a disk is shorter
+_SETTLE_TIMEOUT_S = 330.0  # the store's own patience with a disk is shorter
+_ENDING_S = 1.0
 _STOP_TIMEOUT_S = 15.0
 PATIENCE_S = 86_400.0  # how long a harness waits for one answer: the adapter bounds each, but not its turn
 _ANSWER_BYTES = 4096
@@ -41,12 +42,22 @@ class Doorway:
     """Where the harness finds its endpoint. own: the adapter that was started for this task alone."""
 
     endpoint: Endpoint
+    listener: "HandedOver"
     own: "OwnAdapter | None" = None
 
     def refuse_stopped(self) -> None:
         """Raise what the adapter ended this task for, ExecutionError where it has ended itself."""
         if self.own is not None:
             self.own.refuse_stopped()
+
+    def settle(self) -> None:
+        """Wait until the harness's exchanges are on disk; raises what the adapter ended this task for."""
+        try:
+            self.listener.settle()
+        except ExecutionError:
+            if self.own is not None:
+                self.own.refuse_ended(wait_s=_ENDING_S)
+            raise
 
 
 @contextmanager
@@ -63,64 +74,52 @@ def doorway(
         if socket_path is None:
             own = stack.enter_context(own_adapter(task, settings, environ, job.logs_dir / "adapter.log"))
             socket_path = own.folder / SOCKET_FOLDER / SOCKET_NAME
-        port = stack.enter_context(handed_over(task, socket_path))
-        base = f"http://127.0.0.1:{port}/t/{task}/v1"
+        listener = stack.enter_context(handed_over(task, socket_path))
+        base = f"http://127.0.0.1:{listener.port}/t/{task}/v1"
         reached = replace(
             job.endpoint, base_url=base, url=route_url(base, job.endpoint.type), api_key_name=None
         )
-        yield Doorway(endpoint=reached, own=own)
+        yield Doorway(endpoint=reached, listener=listener, own=own)
 
 
 @contextmanager
-def handed_over(task: str, path: Path) -> Iterator[int]:
-    """Listen on this network's loopback and hand the socket to the adapter; yield the port.
+def handed_over(task: str, path: Path) -> Iterator["HandedOver"]:
+    """Listen on this network's loopback and hand the socket to the adapter; raises ExecutionError.
 
-    The adapter answers there until the block ends; what it answered is on disk then. Raises ExecutionError.
+    The adapter answers there until the block ends.
     """
-    port, control = _handed(task, path)
-    with control:
-        yield port
-        _kept(task, path, control)
+    with _connected(path) as control, socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        handed = HandedOver(port=int(listener.getsockname()[1]), task=task, path=path, control=control)
+        handed.tell([listener.fileno()])
+        listener.close()  # it is the adapter's from now on
+        yield handed
 
 
-def _handed(task: str, path: Path) -> tuple[int, socket.socket]:
-    """Return the port and the connection that keeps it open."""
-    try:
-        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-            port = int(listener.getsockname()[1])
-            control = _connected(path)
-            socket.send_fds(control, [_message(task)], [listener.fileno()])
-    except OSError as error:
-        raise _unreachable(path, error) from error
-    try:
-        _refuse_refusal(path, control)
-    except ExecutionError:
-        control.close()
-        raise
-    return port, control
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """A listening socket that the adapter has. control: the connection that keeps it open."""
 
+    port: int
+    task: str
+    path: Path
+    control: socket.socket
 
-def _kept(task: str, path: Path, control: socket.socket) -> None:
-    """Wait until what the harness was answered is on disk, where the proof is read."""
-    control.settimeout(_FLUSH_TIMEOUT_S)
-    try:
-        control.send(_message(task))
-    except OSError as error:
-        raise _unreachable(path, error) from error
-    _refuse_refusal(path, control)
+    def settle(self) -> None:
+        """Wait until what was answered is on disk, where the proof is read; raises what stopped the task."""
+        self.control.settimeout(_SETTLE_TIMEOUT_S)
+        if stopped := self.tell(()).get("stopped"):
+            raise told(stopped)
 
-
-def _message(task: str) -> bytes:
-    return json.dumps({"task": task}).encode()
-
-
-def _refuse_refusal(path: Path, control: socket.socket) -> None:
-    try:
-        answer = json.loads(control.recv(_ANSWER_BYTES) or b"{}")
-    except (OSError, ValueError) as error:
-        raise _unreachable(path, error) from error
-    if answer.get("ok") is not True:
-        raise _unreachable(path, answer.get("error", "it hung up"))
+    def tell(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Send the task's name, with descriptors; return the adapter's answer. Raises ExecutionError."""
+        try:
+            socket.send_fds(self.control, [json.dumps({"task": self.task}).encode()], numbers)
+            answer: dict[str, Any] = json.loads(self.control.recv(_ANSWER_BYTES) or b"{}")
+        except (OSError, ValueError) as error:
+            raise _unreachable(self.path, error) from error
+        if answer.get("ok") is not True:
+            raise _unreachable(self.path, answer.get("error", "it hung up"))
+        return answer
 
 
 def _connected(path: Path) -> socket.socket:
@@ -129,9 +128,9 @@ def _connected(path: Path) -> socket.socket:
     try:
         with open_folder(path.parent) as number:
             control.connect(f"/proc/self/fd/{number}/{path.name}")
-    except BaseException:
+    except OSError as error:
         control.close()
-        raise
+        raise _unreachable(path, error) from error
     return control
 
 
@@ -152,14 +151,19 @@ class OwnAdapter:
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def refuse_stopped(self) -> None:
-        """Raise what the adapter ended this task for, ExecutionError where it has ended itself."""
-        if self.process.poll() is not None:
+    def refuse_ended(self, *, wait_s: float = 0.0) -> None:
+        """Raise ExecutionError where it has ended by itself, or does so within wait_s."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(wait_s)
             raise ExecutionError(
                 f"the adapter ended by itself, with status {self.process.returncode}",
                 where=str(self.log),
                 next_step="read what it said there; the same command resumes",
             )
+
+    def refuse_stopped(self) -> None:
+        """Raise what the adapter ended this task for, ExecutionError where it has ended itself."""
+        self.refuse_ended()
         status = _read(self.folder / STATUS_NAME)
         stopped = status.get("fatal") or status.get("tasks", {}).get(self.task, {}).get("stopped")
         if stopped:

@@ -148,7 +148,14 @@ def _run_phase(
         echo=echo,
         watch=door.refuse_stopped if door else lambda: None,
     )
-    runner.run(phase)
+    try:
+        runner.run(phase)
+    except HarnessError:
+        if door:
+            door.settle()  # what the adapter stopped the task for goes before what the harness made of it
+        raise
+    if door:
+        door.settle()
 
 
 def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:

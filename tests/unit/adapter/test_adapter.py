@@ -234,24 +234,25 @@ def test_a_listening_socket_that_is_handed_over_is_answered_and_closed_with_its_
     adapter: RunningAdapter,
 ) -> None:
     control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with handed_over(TASK, control) as port:
+    with handed_over(TASK, control) as listener:
         for path in ("/v1", f"/t/{TASK}/v1"):
             answer = requests.post(
-                f"http://127.0.0.1:{port}{path}/chat/completions", json=chat(QUESTION), timeout=10
+                f"http://127.0.0.1:{listener.port}{path}/chat/completions", json=chat(QUESTION), timeout=10
             )
             assert answer.status_code == 200
-        other = requests.post(f"http://127.0.0.1:{port}/t/other/v1/completions", json={}, timeout=10)
+        other = requests.post(f"http://127.0.0.1:{listener.port}/t/other/v1/completions", json={}, timeout=10)
         assert other.status_code == 404
     time.sleep(0.2)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", listener.port))
 
 
-def test_what_was_answered_is_on_disk_once_the_socket_is_given_back(adapter: RunningAdapter) -> None:
+def test_what_was_answered_is_on_disk_once_the_task_is_settled(adapter: RunningAdapter) -> None:
     control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with handed_over(TASK, control) as port:
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    with handed_over(TASK, control) as listener:
+        url = f"http://127.0.0.1:{listener.port}/v1/chat/completions"
         assert requests.post(url, json=chat(QUESTION), timeout=10).status_code == 200
+        listener.settle()
     assert adapter.traffic().target.requests == 1  # while the adapter runs on
 
 
@@ -266,8 +267,8 @@ def test_a_folder_of_any_length_takes_the_socket(tmp_path: Path, endpoint: Runni
     deep = tmp_path / ("d" * 120)
     with running_adapter(settings_for(deep, [endpoint.url])) as adapter:
         control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-        with handed_over(TASK, control) as port:
-            assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
+        with handed_over(TASK, control) as listener:
+            assert requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=10).status_code == 200
 
 
 @pytest.mark.slow
