@@ -1,6 +1,8 @@
 """Faults F12 to F15 and F17 to F21: an endpoint that misbehaves, before the toy harness in its container."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +29,81 @@ def busy(retry_after: str, retry_after_s: float = 2.0) -> dict[str, Any]:
 
 
 # Each hits the item of its place, once: one run meets them all.
+BUSY = tuple(busy(form) for form in ("seconds", "date", "ms", "garbage", "none"))
+SECONDS, DATE, MILLISECONDS, GARBAGE, NONE = range(5)
 GAUNTLET = (
     *(once("status", status=status) for status in (500, 502, 503, 504)),
-    *(busy(form) for form in ("seconds", "date", "ms", "garbage", "none")),
     *(once("hang"), once("slow_bytes", interval_ms=2000)),
     *(once("reset"), once("reset", at="half"), once("truncate")),
     *(once("invalid_json"), once("empty_body"), once("html"), once("html", status=200), once("error_answer")),
     once("wrong_content_type"),  # which is an answer all the same
 )
-SERVER_ERRORS, SECONDS, DATE, MILLISECONDS, GARBAGE, NONE, HANG, DRIBBLE = range(4), *range(4, 11)
-BROKEN_OFF, NO_ANSWERS, MISNAMED = range(11, 14), range(14, 19), 19
+SERVER_ERRORS, HANG, DRIBBLE, BROKEN_OFF, NO_ANSWERS, MISNAMED = range(4), 4, 5, range(6, 9), range(9, 14), 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """A run through several faults. often: how many times each question was asked."""
+
+    ran: Ran
+    often: dict[str, int]
+    way: dict[str, Journey]
+
+
+def passed(endpoint: RunningEndpoint, folder: Path, rules: Sequence[dict[str, Any]]) -> Passed:
+    endpoint.reset(faults=[rule | {"match": {"item": str(item)}} for item, rule in enumerate(rules)])
+    ran = run_toy(folder, endpoint.url, "parallel", **PATIENCE)
+    return Passed(ran=ran, often=asked(endpoint), way=journeys(ran.folder))
 
 
 @pytest.fixture(scope="module")
-def gauntlet(
-    shared_endpoint: RunningEndpoint, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Ran, dict[str, int]]:
-    """One run through all of them, and how often each question was asked."""
-    assert len(GAUNTLET) == ITEMS
-    shared_endpoint.reset(
-        faults=[rule | {"match": {"item": str(item)}} for item, rule in enumerate(GAUNTLET)]
-    )
-    ran = run_toy(tmp_path_factory.mktemp("gauntlet"), shared_endpoint.url, "parallel", **PATIENCE)
-    return ran, asked(shared_endpoint)
+def gauntlet(shared_endpoint: RunningEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Passed:
+    return passed(shared_endpoint, tmp_path_factory.mktemp("gauntlet"), GAUNTLET)
+
+
+@pytest.fixture(scope="module")
+def throttled(shared_endpoint: RunningEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Passed:
+    return passed(shared_endpoint, tmp_path_factory.mktemp("throttled"), BUSY)
+
+
+@pytest.fixture(params=["gauntlet", "throttled"])
+def either(request: pytest.FixtureRequest) -> Passed:
+    found: Passed = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
-def way(gauntlet: tuple[Ran, dict[str, int]]) -> dict[str, Journey]:
-    return journeys(gauntlet[0].folder)
+def way(gauntlet: Passed) -> dict[str, Journey]:
+    return gauntlet.way
 
 
-def test_every_answer_and_the_score_are_the_undisturbed_ones(
-    gauntlet: tuple[Ran, dict[str, int]], undisturbed: Ran
-) -> None:
-    ran, _ = gauntlet
-    assert ran.code is ExitCode.COMPLETE, ran.said
-    assert ran.score == undisturbed.score
-    assert ran.answers() == undisturbed.answers()
+def test_every_answer_and_the_score_are_the_undisturbed_ones(either: Passed, undisturbed: Ran) -> None:
+    assert either.ran.code is ExitCode.COMPLETE, either.ran.said
+    assert either.ran.score == undisturbed.score
+    assert either.ran.answers() == undisturbed.answers()
 
 
-def test_every_retry_is_made_once_and_counted(gauntlet: tuple[Ran, dict[str, int]]) -> None:
-    ran, often = gauntlet
-    assert often == {str(item): 1 if item == MISNAMED else 2 for item in range(ITEMS)}
-    assert (ran.metrics["requests"], ran.metrics["retried"], ran.metrics["failed"]) == (ITEMS, ITEMS - 1, 0)
-    assert ran.results["completeness"]["retried"] == ITEMS - 1
-    assert ran.results["completeness"]["errored"] == 0
+@pytest.mark.parametrize(("run", "hit"), [("gauntlet", range(MISNAMED)), ("throttled", range(len(BUSY)))])
+def test_every_retry_is_made_once_and_counted(request: pytest.FixtureRequest, run: str, hit: range) -> None:
+    found: Passed = request.getfixturevalue(run)
+    metrics = found.ran.metrics
+    assert found.often == {str(item): 2 if item in hit else 1 for item in range(ITEMS)}
+    assert (metrics["requests"], metrics["retried"], metrics["failed"]) == (ITEMS, len(hit), 0)
+    assert found.ran.results["completeness"]["retried"] == len(hit)
+    assert found.ran.results["completeness"]["errored"] == 0
 
 
 @pytest.mark.parametrize("item", [SECONDS, DATE, MILLISECONDS])
-def test_f12_a_pause_that_is_asked_for_is_obeyed_within_a_fifth(way: dict[str, Journey], item: int) -> None:
-    found = way[str(item)]
+def test_f12_a_pause_that_is_asked_for_is_obeyed_within_a_fifth(throttled: Passed, item: int) -> None:
+    found = throttled.way[str(item)]
     # The endpoint rounds a date up to whole seconds.
     wanted_s = math.ceil(found.started_at + 2) - found.started_at if item == DATE else 2.0
     assert 0.8 * wanted_s <= found.waited_s <= 1.2 * wanted_s
 
 
 @pytest.mark.parametrize("item", [GARBAGE, NONE])
-def test_f12_without_a_word_of_sense_the_pause_is_ours(way: dict[str, Journey], item: int) -> None:
-    assert way[str(item)].waited_s <= FIRST_BACKOFF_S + SLACK_S
+def test_f12_without_a_word_of_sense_the_pause_is_ours(throttled: Passed, item: int) -> None:
+    assert throttled.way[str(item)].waited_s <= FIRST_BACKOFF_S + SLACK_S
 
 
 def test_f13_server_errors_are_asked_again_at_once(way: dict[str, Journey]) -> None:

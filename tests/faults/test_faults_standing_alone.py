@@ -1,4 +1,4 @@
-"""Faults F6, F11, F15, F17, F22 to F24 where run_eval stands alone, or the adapter does: no container needed."""
+"""Faults where run_eval stands alone: the adapter is its child, and nothing needs a container."""
 
 import os
 import signal
@@ -6,17 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import yaml
-from tests.kit.adapters import RunningAdapter, chat, running_adapter, settings_for
-from tests.kit.fault_runs import ITEMS, SHARE, asked, sabotage
+from tests.kit.fault_runs import asked, sabotage
 from tests.kit.toy import FOLDER
 
-from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
+from evaldock.testkit.fake_endpoint import RunningEndpoint
 
 CODE = "from evaldock_entrypoints.run_eval.cli import main; main()"
 CANARY = "sk-canary-0123456789"

@@ -18,6 +18,7 @@ from evaldock_entrypoints.exchanges.segments import SUFFIX, TIME_DIGITS, segment
 
 BATCH_RECORDS = 64
 BATCH_S = 1.0
+_BATCH_BYTES = 4 * 1024**2  # large answers do not pile up for a second
 SEGMENT_BYTES = 256 * 1024**2
 _BACKLOG_BYTES = 128 * 1024**2
 _STUCK_S = 300.0
@@ -41,8 +42,8 @@ class Writer:
     """Appends records to segments of its own, named after the time so that they sort.
 
     `append` returns at once, unless the disk is 128 MiB behind. A batch is written and synced after 64
-    records or one second, whichever comes first; that much a kill may cost. What fails is raised by every
-    later call. Only one thread may call it.
+    records, 4 MiB or one second, whichever comes first; that much a kill may cost. What fails is raised by
+    every later call. Only one thread may call it.
     """
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -85,7 +86,7 @@ class Writer:
             self._entries.append(entry)
             self._appended += 1
             self._backlog_bytes += size_bytes
-            if len(self._entries) == BATCH_RECORDS:
+            if self._is_due():
                 self._state.notify_all()
             if self._backlog_bytes > _BACKLOG_BYTES:
                 self._wait()
@@ -147,7 +148,8 @@ class Writer:
         return not is_last
 
     def _is_due(self) -> bool:
-        return self._is_closing or self._is_flushing or len(self._entries) >= BATCH_RECORDS
+        is_full = len(self._entries) >= BATCH_RECORDS or self._backlog_bytes >= _BATCH_BYTES
+        return self._is_closing or self._is_flushing or (is_full and bool(self._entries))
 
     def _write(self, entries: list[Entry]) -> None:
         if not entries:
