@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from tests.kit.fault_runs import (
     run_toy,
     sabotage,
 )
+from tests.kit.ports import free_port
 from tests.kit.toy import Silent, start_in_background, toy_plan
 
 from evaldock.plan import Limits
@@ -103,11 +103,6 @@ def test_f11_with_64_descriptors_a_run_is_slower_and_whole(
     assert ran.score == (SHARE, 10 * ITEMS)
     assert ran.answers() == undisturbed.answers()
     assert set(asked(faulty).values()) == {10}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_f16_an_endpoint_that_goes_away_for_a_while_is_waited_for(

@@ -14,6 +14,8 @@ from tests.kit.toy import FOLDER
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 
+pytestmark = pytest.mark.slow
+
 CODE = "from evaldock_entrypoints.run_eval.cli import main; main()"
 CANARY = "sk-canary-0123456789"
 SLOW = {"action": "latency", "latency_ms": 100}
