@@ -2,24 +2,42 @@
 
 import contextlib
 import json
+import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 Behave = Callable[[socket.socket, threading.Event], None]
+Serving = Callable[[Behave], contextlib.AbstractContextManager[str]]
 
 
 @contextlib.contextmanager
-def raw_server(behave: Behave) -> Iterator[str]:
+def raw_server(behave: Behave, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Let `behave` deal with each connection, in a thread of its own; yields the server's address."""
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, behave, ended), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, _through(behave, tls), ended), daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             ended.set()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Return one whole request, nothing where the client hung up."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        if not part:
+            return b""
+        data += part
+    found = re.search(rb"content-length: (\d+)", data.lower())
+    head, _, body = data.partition(b"\r\n\r\n")
+    while len(body) < int(found[1] if found else 0):
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
 
 
 def hang(connection: socket.socket, ended: threading.Event) -> None:
@@ -70,6 +88,26 @@ def always(status: int, body: Any, *headers: str) -> Behave:
     return answer
 
 
+def saying(*answers: bytes, requests: list[int] | None = None) -> Behave:
+    """Answer the requests of each connection with these bytes in turn, then hang up.
+
+    requests: how many each connection brought, one number per connection.
+    """
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        place = len(requests or [])
+        if requests is not None:
+            requests.append(0)
+        for answer in answers:
+            if not read_request(connection):
+                return
+            if requests is not None:
+                requests[place] += 1
+            connection.sendall(answer)
+
+    return serve
+
+
 def by_path(answers: dict[str, Behave], otherwise: Behave) -> Behave:
     """Choose by what the request's path ends with."""
 
@@ -80,6 +118,17 @@ def by_path(answers: dict[str, Behave], otherwise: Behave) -> Behave:
         found(connection, ended)
 
     return choose
+
+
+def _through(behave: Behave, tls: ssl.SSLContext | None) -> Behave:
+    if tls is None:
+        return behave
+
+    def serve(connection: socket.socket, ended: threading.Event) -> None:
+        with tls.wrap_socket(connection, server_side=True) as wrapped:
+            behave(wrapped, ended)
+
+    return serve
 
 
 def _accept(listener: socket.socket, behave: Behave, ended: threading.Event) -> None:

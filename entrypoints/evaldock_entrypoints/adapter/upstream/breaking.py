@@ -1,14 +1,16 @@
 """What an error of the connection means."""
 
-from evaldock_entrypoints.adapter.upstream.connection import IdleError, NoHttpError
-from evaldock_entrypoints.adapter.upstream.failure import Failure
-from evaldock_entrypoints.adapter.upstream.judging import cut, invalid
-from evaldock_entrypoints.adapter.upstream.pool import (
+from evaldock_entrypoints.adapter.upstream.exchanger import (
+    IdleError,
     NoDescriptorError,
+    NoHttpError,
     ProxyRefusedError,
     TlsError,
+    UnfitError,
     UnreachedError,
 )
+from evaldock_entrypoints.adapter.upstream.failure import Failure
+from evaldock_entrypoints.adapter.upstream.judging import cut, invalid
 
 _BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
 
@@ -16,6 +18,8 @@ _BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
 def failure_of(error: Exception, *, is_begun: bool, timeout_s: float) -> Failure:
     """Return the failure behind an error. is_begun: the answer's head had come."""
     match error:
+        case UnfitError():
+            return invalid(str(error), is_retriable=False)
         case IdleError():
             return Failure(kind="idle", message="the answer stopped coming", status=_GATEWAY_TIMEOUT)
         case TimeoutError():

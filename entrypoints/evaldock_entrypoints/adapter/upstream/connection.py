@@ -1,48 +1,21 @@
-"""One connection to an endpoint: HTTP/1.1, one request at a time.
-
-Written for this because a general client costs more processor time per request than all the rest of the
-adapter does (docs/performance.md).
-"""
+"""One plain connection to an endpoint: HTTP/1.1, one request at a time. plain.py says why it is our own."""
 
 import asyncio
-import ssl
-from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
+from evaldock_entrypoints.adapter.upstream.exchanger import (
+    Bounds,
+    EndedError,
+    IdleError,
+    NoHttpError,
+    TooLongError,
+    is_stream,
+)
+
 _LONGEST_HEAD = 1 << 18
 _LONGEST_UNREAD = 1 << 18  # of a stream whose reader does not keep up
-EVENT_STREAM = "text/event-stream"
-
-
-class BrokenError(Exception):
-    """An attempt that ended without an answer."""
-
-
-class IdleError(BrokenError):
-    """Nothing came for too long in the middle of an answer."""
-
-
-class TooLongError(BrokenError):
-    """The body is longer than is taken."""
-
-
-class NoHttpError(BrokenError):
-    """What came is no HTTP response."""
-
-
-class EndedError(BrokenError):
-    """The connection ended before the answer did."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
-    """What an answer may take. idle_s: between two parts of a body, once the first one has come."""
-
-    deadline: float  # on the loop's clock
-    idle_s: float
-    max_body_bytes: int
 
 
 class Connection(asyncio.Protocol):
@@ -109,14 +82,8 @@ class Connection(asyncio.Protocol):
         return not (self._transport.is_closing() or self._transport.get_write_buffer_size())
 
     def close(self) -> None:
-        """Hang up at once: there is nothing left to say, and no farewell of TLS to wait for."""
+        """Hang up at once: there is nothing left to say."""
         self._transport.abort()
-
-    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
-        """Go on encrypted, through a proxy that has opened a way; raises OSError."""
-        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
-        assert transport is not None
-        self._transport = transport
 
     def _begin(self, bounds: Bounds, *, wants_no_body: bool) -> None:
         self.status = self._head_bytes = self._body_bytes = 0
@@ -192,11 +159,11 @@ class Connection(asyncio.Protocol):
         self._until_end = "content-length" not in headers and "transfer-encoding" not in headers
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self._bounds.max_body_bytes:
-            self._fail(TooLongError(_too_long(self._bounds.max_body_bytes)))
+            self._fail(TooLongError(self._bounds.max_body_bytes))
         elif self._wants_no_body:
             self._until_end = True  # the parser waits for a body: no other request on this connection
             self.on_message_complete()
-        elif self.status == 200 and headers.get("content-type", "").startswith(EVENT_STREAM):
+        elif is_stream(self.status, headers):
             self.is_stream = True
             self._wake()
 
@@ -206,7 +173,7 @@ class Connection(asyncio.Protocol):
         self._parts.append(part)
         self._body_bytes += len(part)
         if self._body_bytes > self._bounds.max_body_bytes:
-            self._fail(TooLongError(_too_long(self._bounds.max_body_bytes)))
+            self._fail(TooLongError(self._bounds.max_body_bytes))
         elif self.is_stream:
             self._wake()
 
@@ -249,7 +216,3 @@ class Connection(asyncio.Protocol):
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-
-
-def _too_long(max_body_bytes: int) -> str:
-    return f"the answer is longer than {max_body_bytes:,} bytes"

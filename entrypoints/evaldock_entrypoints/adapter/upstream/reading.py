@@ -1,53 +1,33 @@
-"""Reads an answer's body: bounded, with an eye on the clock, and streams part by part."""
+"""Watches an answer come in: a stream goes on part by part once it is good."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from evaldock_entrypoints.adapter.parts import Assembly
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.adapter.sse import EventParser
-from evaldock_entrypoints.adapter.upstream.compression import Inflating
-from evaldock_entrypoints.adapter.upstream.connection import Connection
 from evaldock_entrypoints.adapter.upstream.reply import Sink
-
-_HOP_BY_HOP = frozenset(
-    {
-        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    }
-)
-NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
-_NOT_GIVEN = _HOP_BY_HOP | {"content-length", "content-encoding", "set-cookie", "date", "server", "alt-svc"}
-
-
-def given(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of an answer's headers that are for the harness."""
-    return {name: value for name, value in headers.items() if name not in _NOT_GIVEN}
 
 
 class Reading:
-    """One body on its way in. first_at: when the first token came, on the clock of perf_counter."""
+    """One answer on its way in. first_at: when the first token came, on the clock of perf_counter."""
 
-    def __init__(self, *, sink: Sink | None, redact: Redaction, max_body_bytes: int) -> None:
+    def __init__(self, *, sink: Sink | None, redact: Redaction) -> None:
         self.is_begun = False  # the head has come
         self.first_at: float | None = None
         self.sunk = False
         self.sink_failed = False
-        self._sink, self._redact, self._max_body_bytes = sink, redact, max_body_bytes
+        self._sink, self._redact = sink, redact
 
-    async def body(self, connection: Connection) -> bytes:
-        """Return the whole body; raises as connections do, and what the sink raises."""
-        encoding = connection.headers.get("content-encoding", "identity").lower()
-        inflating = None if encoding in ("", "identity") else Inflating(encoding, self._max_body_bytes)
-        if not connection.is_stream:
-            return connection.taken() if inflating is None else inflating.whole(connection.taken())
-        watch, headers = _Watch(), given(connection.headers)
+    async def stream(
+        self, status: int, headers: Mapping[str, str], next_part: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """Return a whole stream of events; raises as next_part does, and what the sink raises."""
+        watch = _Watch()
         parts: list[bytes] = []
-        while part := await connection.part():
-            plain = part if inflating is None else inflating.part(part)
-            if plain:
-                parts.append(plain)
-                await self._see(watch, plain, connection.status, headers)
+        while part := await next_part():
+            parts.append(part)
+            await self._see(watch, part, status, headers)
         return b"".join(parts)
 
     async def _see(self, watch: "_Watch", part: bytes, status: int, headers: Mapping[str, str]) -> None:

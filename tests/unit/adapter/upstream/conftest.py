@@ -1,8 +1,13 @@
 """The endpoint that the tests of the upstream policy share."""
 
+import ssl
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
+from tests.kit.encrypted import encrypted, make_certificate, server_context
+from tests.kit.raw_server import Serving, raw_server
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 
@@ -14,11 +19,45 @@ def shared_endpoint() -> Iterator[RunningEndpoint]:
         yield running
 
 
+@pytest.fixture(scope="package")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of localhost that nobody signed."""
+    return make_certificate(tmp_path_factory.mktemp("tls") / "localhost.pem")
+
+
 @pytest.fixture
-def endpoint(shared_endpoint: RunningEndpoint) -> RunningEndpoint:
+def scheme() -> str:
+    """What endpoints speak. Modules whose tests hold for both ways of asking set it to http and https."""
+    return "http"
+
+
+@pytest.fixture
+def tls(
+    scheme: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> ssl.SSLContext | None:
+    """What servers need, None for http; the adapter trusts them."""
+    if scheme == "http":
+        return None
+    certificate = request.getfixturevalue("certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    return server_context(certificate)
+
+
+@pytest.fixture
+def serving(tls: ssl.SSLContext | None) -> Serving:
+    """raw_server, of either scheme."""
+    return partial(raw_server, tls=tls)
+
+
+@pytest.fixture
+def endpoint(shared_endpoint: RunningEndpoint, tls: ssl.SSLContext | None) -> Iterator[RunningEndpoint]:
     """A running endpoint without faults and with fresh counts."""
     shared_endpoint.reset(faults=[])
-    return shared_endpoint
+    if tls is None:
+        yield shared_endpoint
+        return
+    with encrypted(shared_endpoint, tls) as before:
+        yield before
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,12 @@ import json
 import math
 import tracemalloc
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-from tests.kit.raw_server import always, dribble_body, dribble_header, flood, no_http, raw_server
+from tests.kit.raw_server import Serving, always, dribble_body, dribble_header, flood, no_http
 from tests.kit.upstreams import KEY, asked, asking, terms, upstream_at
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
@@ -19,7 +20,14 @@ from evaldock_entrypoints.adapter.upstream import Upstream
 from evaldock_entrypoints.contract.interceptors import EndpointPolicy
 
 GOOD: dict[str, Any] = {"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}
+RAW = orjson.dumps(GOOD)
 ONCE = terms(retries=0)
+
+
+@pytest.fixture(params=["http", "https"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Over connections of our own, and over the library's."""
+    return str(request.param)
 
 
 @pytest.mark.parametrize(
@@ -45,14 +53,14 @@ ONCE = terms(retries=0)
         (json.dumps(GOOD).encode() + b"trailing", "invalid"),
     ],
 )
-def test_only_an_answer_is_taken_for_one(body: Any, kind: str | None) -> None:
-    with raw_server(always(200, body)) as url:
+def test_only_an_answer_is_taken_for_one(serving: Serving, body: Any, kind: str | None) -> None:
+    with serving(always(200, body)) as url:
         assert asked(url, on=ONCE).kind == kind
 
 
-def test_numbers_and_letters_that_json_does_not_have_are_taken_as_servers_send_them() -> None:
+def test_numbers_and_letters_that_json_does_not_have_are_taken_as_servers_send_them(serving: Serving) -> None:
     body = b'{"choices": [{"text": "\\ud800", "logprobs": {"token_logprobs": [NaN, -Infinity]}}]}'
-    with raw_server(always(200, body)) as url:
+    with serving(always(200, body)) as url:
         reply = asked(url, on=ONCE)
     assert (reply.kind, reply.body) == (None, body)
     assert reply.tree is not None
@@ -64,12 +72,12 @@ def test_numbers_and_letters_that_json_does_not_have_are_taken_as_servers_send_t
 @pytest.mark.parametrize(
     ("behave", "kind"), [(dribble_header, "timeout"), (dribble_body, "timeout"), (no_http, "invalid")]
 )
-def test_bad_server_is_told_as_what_it_does(behave: Any, kind: str) -> None:
-    with raw_server(behave) as url:
+def test_bad_server_is_told_as_what_it_does(serving: Serving, behave: Any, kind: str) -> None:
+    with serving(behave) as url:
         assert asked(url, on=terms(attempt_s=0.4, retries=0)).kind == kind
 
 
-def test_flood_is_cut_off() -> None:
+def test_flood_is_cut_off(serving: Serving) -> None:
     async def ask() -> tuple[str | None, int]:
         policy = EndpointPolicy()
         async with Upstream(
@@ -78,21 +86,49 @@ def test_flood_is_cut_off() -> None:
             reply = await upstream.ask(asking(), ONCE)
             return reply.kind, reply.attempts
 
-    with raw_server(flood) as url:
+    with serving(flood) as url:
         assert asyncio.run(ask()) == ("invalid", 1)
 
 
-def test_compressed_answer_comes_out_plain() -> None:
-    raw = gzip.compress(orjson.dumps(GOOD))
-    with raw_server(always(200, raw, "Content-Encoding: gzip")) as url:
-        reply = asked(url, on=ONCE)
-    assert orjson.loads(reply.body) == GOOD
-    assert "content-encoding" not in reply.headers
+@pytest.mark.parametrize("packed", [gzip.compress(RAW), gzip.compress(RAW[:9]) + gzip.compress(RAW[9:])])
+@pytest.mark.parametrize("stream", [False, True])
+def test_compressed_answer_comes_out_plain_or_is_told(
+    serving: Serving, scheme: str, packed: bytes, *, stream: bool
+) -> None:
+    kind = "Content-Type: text/event-stream" if stream else "Content-Type: application/json"
+    with serving(always(200, packed, "Content-Encoding: gzip", kind)) as url:
+        reply = asked(url, what=replace(asking(), expects="anything"))
+    if scheme == "https":
+        assert (reply.kind, reply.body) == (None, RAW)
+        assert "content-encoding" not in reply.headers
+    else:
+        assert (reply.kind, reply.attempts) == ("invalid", 1)
+        assert "compressed (gzip)" in reply.message
 
 
-def test_compressed_bomb_is_cut_off() -> None:
+@pytest.mark.parametrize(
+    ("body", "encoding", "kinds"),
+    [
+        (gzip.compress(RAW)[:30], "gzip", {"http": "invalid", "https": "invalid"}),
+        (b"xxx", "gzip", {"http": "invalid", "https": "cut"}),
+        (b"xxx", "strange", {"http": "invalid", "https": "invalid"}),
+    ],
+)
+def test_badly_compressed_answer_is_none(
+    serving: Serving, scheme: str, body: bytes, encoding: str, kinds: dict[str, str]
+) -> None:
+    with serving(always(200, body, f"Content-Encoding: {encoding}")) as url:
+        assert asked(url, on=ONCE).kind == kinds[scheme]
+
+
+def test_status_counts_though_its_words_are_compressed(serving: Serving) -> None:
+    with serving(always(403, gzip.compress(b"{}"), "Content-Encoding: gzip")) as url:
+        assert asked(url, on=ONCE).status == 403
+
+
+def test_compressed_bomb_is_cut_off(serving: Serving) -> None:
     bomb = zlib.compress(b" " * (80 << 20))
-    with raw_server(always(200, bomb, "Content-Encoding: deflate")) as url:
+    with serving(always(200, bomb, "Content-Encoding: deflate")) as url:
         assert asked(url, on=terms(retries=0, attempt_s=10)).kind == "invalid"
 
 
@@ -115,40 +151,42 @@ def test_long_answer_holds_memory_for_body_and_tree_and_no_more(endpoint: Runnin
 @pytest.mark.parametrize(
     ("status", "header", "attempts"), [(500, "x-should-retry: false", 1), (400, "x-should-retry: true", 3)]
 )
-def test_endpoint_may_say_whether_to_ask_again(status: int, header: str, attempts: int) -> None:
-    with raw_server(always(status, {"error": {"message": "x"}}, header)) as url:
+def test_endpoint_may_say_whether_to_ask_again(
+    serving: Serving, status: int, header: str, attempts: int
+) -> None:
+    with serving(always(status, {"error": {"message": "x"}}, header)) as url:
         assert asked(url).attempts == attempts
 
 
-def test_redirect_is_not_followed_and_says_where_it_goes() -> None:
-    with raw_server(always(307, b"", "Location: http://other/v1?api_key=abcdefgh")) as url:
+def test_redirect_is_not_followed_and_says_where_it_goes(serving: Serving) -> None:
+    with serving(always(307, b"", "Location: http://other/v1?api_key=abcdefgh")) as url:
         reply = asked(url)
     assert (reply.status, reply.kind, reply.attempts) == (502, "status", 1)
     assert "http://other/v1?api_key=[redacted]" in reply.message
 
 
-def test_headers_of_the_hop_do_not_pass() -> None:
+def test_headers_of_the_hop_do_not_pass(serving: Serving) -> None:
     body = orjson.dumps(GOOD)
     lines = ("Keep-Alive: timeout=5", "X-Request-Id: 7", "Set-Cookie: a=b")
-    with raw_server(always(200, body, *lines)) as url:
+    with serving(always(200, body, *lines)) as url:
         reply = asked(url, on=ONCE, what=asking(headers={"te": "trailers", "host": "evil", "x-mine": "1"}))
     assert reply.headers == {"content-type": "application/json", "x-request-id": "7"}
 
 
-def test_foreign_error_body_is_kept_and_a_page_is_not() -> None:
-    with raw_server(always(422, {"detail": [{"msg": "field required"}]})) as url:
+def test_foreign_error_body_is_kept_and_a_page_is_not(serving: Serving) -> None:
+    with serving(always(422, {"detail": [{"msg": "field required"}]})) as url:
         assert orjson.loads(asked(url).body) == {"detail": [{"msg": "field required"}]}
-    with raw_server(always(404, b"<html>no</html>", "Content-Type: text/html")) as url:
+    with serving(always(404, b"<html>no</html>", "Content-Type: text/html")) as url:
         reply = asked(url)
     assert orjson.loads(reply.body)["error"]["message"] == "status 404: <html>no</html>"
     assert reply.headers["content-type"] == "application/json"
 
 
-def test_key_in_an_answer_is_replaced_in_every_form_of_the_reply() -> None:
+def test_key_in_an_answer_is_replaced_in_every_form_of_the_reply(serving: Serving) -> None:
     said = {"choices": [{"index": 0, "text": f"your key is {KEY}", "finish_reason": "stop"}]}
     stream = b"data: " + orjson.dumps(said) + b"\n\ndata: [DONE]\n\n"
     for body in (said, stream):
-        with raw_server(always(200, body)) as url:
+        with serving(always(200, body)) as url:
             reply = asked(url, key=KEY, on=ONCE)
         assert reply.kind is None
         assert KEY not in repr(reply)

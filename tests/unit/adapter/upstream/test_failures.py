@@ -17,6 +17,12 @@ from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
 
 
+@pytest.fixture(params=["http", "https"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Over connections of our own, and over the library's."""
+    return str(request.param)
+
+
 def asked_of(endpoint: RunningEndpoint, rule: dict[str, object], **options: Any) -> tuple[Reply, int]:
     """Return the reply under a fault, and how many requests the endpoint saw."""
     endpoint.reset(faults=[rule])
@@ -176,9 +182,9 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_nobody_there_is_retried_as_long_as_granted_and_not_counted(closed_port: int) -> None:
+def test_nobody_there_is_retried_as_long_as_granted_and_not_counted(scheme: str, closed_port: int) -> None:
     began = time.monotonic()
-    reply = asked(f"http://127.0.0.1:{closed_port}", on=terms(retries=0, total_s=0.3))
+    reply = asked(f"{scheme}://127.0.0.1:{closed_port}", on=terms(retries=0, total_s=0.3))
     assert 0.2 < time.monotonic() - began < 1.3
     assert (reply.kind, reply.status) == ("connect", 502)
     assert reply.attempts > 2
@@ -186,8 +192,8 @@ def test_nobody_there_is_retried_as_long_as_granted_and_not_counted(closed_port:
     refuses(reply)
 
 
-def test_unknown_name_is_a_failure_to_connect() -> None:
-    reply = asked("http://evaldock.invalid", on=terms(total_s=0.2))
+def test_unknown_name_is_a_failure_to_connect(scheme: str) -> None:
+    reply = asked(f"{scheme}://evaldock.invalid", on=terms(total_s=0.2))
     assert reply.kind == "connect"
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 import pytest
-from tests.kit.raw_server import Behave, raw_server
+from tests.kit.raw_server import Behave, Serving
 from tests.kit.upstreams import asked, asking, terms, upstream_at
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
@@ -14,6 +14,12 @@ from evaldock_entrypoints.adapter.sse import coalesced
 from evaldock_entrypoints.adapter.upstream.reply import Reply
 
 STREAMED = asking(stream=True, stream_options={"include_usage": True})
+
+
+@pytest.fixture(params=["http", "https"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Over connections of our own, and over the library's."""
+    return str(request.param)
 
 
 class Heard:
@@ -56,7 +62,7 @@ def test_sink_gets_the_very_bytes_in_parts(endpoint: RunningEndpoint) -> None:
     assert heard.heads[0][1]["content-type"].startswith("text/event-stream")
 
 
-def test_time_to_first_token_is_not_that_of_the_role() -> None:
+def test_time_to_first_token_is_not_that_of_the_role(serving: Serving) -> None:
     role = b'data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}\n\n'
     word = b'data: {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}\n\n'
 
@@ -68,7 +74,7 @@ def test_time_to_first_token_is_not_that_of_the_role() -> None:
         ended.wait(0.1)
         connection.sendall(b"data: [DONE]\n\n")
 
-    with raw_server(serve) as url:
+    with serving(serve) as url:
         reply = asked(url, what=STREAMED)
     assert reply.ttft_ms is not None
     assert 90 < reply.ttft_ms < reply.latency_ms - 50
@@ -117,16 +123,16 @@ def test_failure_before_the_first_part_is_retried_though_parts_would_go_on(
     assert heard.whole == reply.body
 
 
-def test_stream_that_begins_with_an_error_is_not_passed_on() -> None:
+def test_stream_that_begins_with_an_error_is_not_passed_on(serving: Serving) -> None:
     body = b'data: {"error": {"message": "overloaded"}}\n\ndata: [DONE]\n\n'
     heard = Heard()
-    with raw_server(stream_of(body)) as url:
+    with serving(stream_of(body)) as url:
         reply = asked(url, what=STREAMED, sink=heard, on=terms(retries=1))
     assert (reply.kind, reply.attempts, heard.parts) == ("invalid", 2, [])
     assert "overloaded" in reply.message
 
 
-def test_error_after_parts_went_on_ends_it() -> None:
+def test_error_after_parts_went_on_ends_it(serving: Serving) -> None:
     def serve(connection: socket.socket, ended: threading.Event) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -135,24 +141,24 @@ def test_error_after_parts_went_on_ends_it() -> None:
         connection.sendall(b'data: {"error": {"message": "overloaded"}}\n\ndata: [DONE]\n\n')
 
     heard = Heard()
-    with raw_server(serve) as url:
+    with serving(serve) as url:
         reply = asked(url, what=STREAMED, sink=heard)
     assert (reply.kind, reply.sunk, reply.attempts) == ("cut", True, 1)
     assert "overloaded" in reply.message
 
 
-def test_stream_without_the_end_marker_is_whole_if_each_choice_has_ended() -> None:
+def test_stream_without_the_end_marker_is_whole_if_each_choice_has_ended(serving: Serving) -> None:
     ended = b'data: {"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}\n\n'
     other = b'data: {"choices": [{"index": 1, "text": "x", "finish_reason": null}]}\n\n'
-    with raw_server(stream_of(ended)) as url:
+    with serving(stream_of(ended)) as url:
         assert asked(url, what=STREAMED).kind is None
-    with raw_server(stream_of(other + ended)) as url:
+    with serving(stream_of(other + ended)) as url:
         assert asked(url, what=STREAMED, on=terms(retries=0)).kind == "cut"
 
 
-def test_stream_under_another_name_is_read_as_one() -> None:
+def test_stream_under_another_name_is_read_as_one(serving: Serving) -> None:
     ended = b'data: {"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
-    with raw_server(stream_of(ended, "text/plain")) as url:
+    with serving(stream_of(ended, "text/plain")) as url:
         reply = asked(url, what=STREAMED)
     assert (reply.kind, reply.is_stream) == (None, True)
 

@@ -1,19 +1,22 @@
 """The way to an endpoint: proxies, certificates, paths as they are."""
 
+import asyncio
 import socket
-import ssl
-import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.kit.raw_server import Behave, raw_server
-from tests.kit.upstreams import asked, asking, terms
+from tests.kit.encrypted import server_context
+from tests.kit.raw_server import Behave, raw_server, read_request, saying
+from tests.kit.upstreams import asked, asking, terms, upstream_at
 
 from evaldock_entrypoints.adapter.upstream.addresses import Address
+from evaldock_entrypoints.adapter.upstream.reply import Reply
 
 ONCE = terms(retries=0, total_s=0.5)
 ANSWER = b'{"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
 
 
 def noting(seen: list[bytes]) -> Behave:
@@ -25,6 +28,24 @@ def noting(seen: list[bytes]) -> Behave:
         connection.sendall(head.encode() + ANSWER)
 
     return serve
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "way"),
+    [
+        ("http://model:8000", None, "plain"),
+        ("http://model:8000", "http://proxy:3128", "library"),
+        ("https://model", None, "library"),
+        ("https://model", "proxy:3128", "library"),
+    ],
+)
+def test_own_connections_are_for_plain_http_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None, way: str
+) -> None:
+    if proxy is not None:
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("ALL_PROXY", proxy)
+    assert Address(f"{url}/v1").way == way
 
 
 def test_sites_proxy_is_used_with_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,31 +76,12 @@ def test_path_goes_out_as_it_came(path: str, is_beside: bool, url: str) -> None:
     assert str(Address("http://h:1/v1/").url(path, is_beside=is_beside)) == url
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate of localhost that nobody signed."""
-    path = tmp_path / "localhost.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    subprocess.run([*argv, "-keyout", path, "-out", f"{path}.crt"], capture_output=True, check=True)
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
-
-
 def test_certificates_are_checked_against_the_sites_bundle(
     monkeypatch: pytest.MonkeyPatch, certificate: Path
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     seen: list[bytes] = []
-    plain = noting(seen)
-
-    def serve(connection: socket.socket, ended: threading.Event) -> None:
-        with context.wrap_socket(connection, server_side=True) as wrapped:
-            plain(wrapped, ended)
-
-    with raw_server(serve) as url:
-        address = url.replace("http://127.0.0.1", "https://localhost")
+    with raw_server(noting(seen), tls=server_context(certificate)) as url:
+        address = url.replace("127.0.0.1", "localhost")
         untrusted = asked(address, what=asking(), on=ONCE)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         trusted = asked(address, what=asking(), on=ONCE)
@@ -107,3 +109,66 @@ def test_tunnel_through_a_proxy_shows_it_its_own_credentials_and_no_others(
     assert head.startswith("CONNECT model.invalid:443 HTTP/1.1")
     assert "Proxy-Authorization: Basic bWU6c2VjcmV0" in head
     assert "sk-abcdef" not in head
+
+
+def test_encrypted_connection_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: Path,
+    run_proxy: Callable[[bytes], str],
+    tunnelled: list[bytes],
+) -> None:
+    async def ask_twice(url: str) -> list[Reply]:
+        async with upstream_at(url) as upstream:
+            return [await upstream.ask(asking(str(number)), ONCE) for number in range(2)]
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("NO_PROXY", "other.invalid")
+    with raw_server(saying(OK, OK), tls=server_context(certificate)) as url:
+        port = int(url.rpartition(":")[2])
+        monkeypatch.setenv("HTTPS_PROXY", run_proxy(b"HTTP/1.1 200 Connection established\r\n\r\n"))
+        replies = asyncio.run(ask_twice(f"https://localhost:{port}"))
+        monkeypatch.setenv("HTTPS_PROXY", run_proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"))
+        refused = asked(f"https://localhost:{port}", on=ONCE)
+    assert [reply.kind for reply in replies] == [None, None]
+    assert len(tunnelled) == 2  # one connection for both requests, and the one that was refused
+    assert tunnelled[0].startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port)
+    assert b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in tunnelled[0]
+    assert (refused.kind, "407" in refused.message) == ("connect", True)
+
+
+@pytest.fixture
+def tunnelled() -> list[bytes]:
+    """What proxies were asked for."""
+    return []
+
+
+@pytest.fixture
+def run_proxy(request: pytest.FixtureRequest, tunnelled: list[bytes]) -> Callable[[bytes], str]:
+    """Start a proxy that gives this answer to CONNECT; return its address with credentials."""
+
+    def start(answer: bytes) -> str:
+        def serve(connection: socket.socket, _: threading.Event) -> None:
+            asked_for = read_request(connection)
+            tunnelled.append(asked_for)
+            connection.sendall(answer)
+            if b" 200 " not in answer:
+                return
+            port = int(asked_for.split(b" ")[1].rpartition(b":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as behind:
+                threading.Thread(target=_pump, args=(connection, behind), daemon=True).start()
+                _pump(behind, connection)
+
+        server = raw_server(serve)
+        url = server.__enter__()
+        request.addfinalizer(lambda: server.__exit__(None, None, None))
+        return url.replace("http://", "http://me:secret@")
+
+    return start
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        return
