@@ -14,6 +14,7 @@ from evaldock_entrypoints.adapter.upstream.reply import Asking
 from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 
 _PROBE_TERMS = Terms(attempt_timeout_s=60.0, max_retries=0, total_timeout_s=60.0)
+_TOO_LARGE = f"the body is longer than {MAX_BODY_BYTES >> 20} MiB"
 # What a tokenizer answers is the same each time, however often: vLLM's routes beside /v1.
 _LASTING = frozenset({"/tokenize", "/detokenize", "/tokenizer_info"})
 AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -34,11 +35,12 @@ class App:
             try:
                 await self._answer(scope, client, task)
             except UnknownPathError as error:
+                if task is not None and scope["method"] == "POST":
+                    self.routes.fronts[task][None].note_refused(scope["path"], str(error))
                 await client.send_error(404, str(error), "unknown_path")
             except TooLargeError:
-                await client.send_error(
-                    413, f"the body is longer than {MAX_BODY_BYTES >> 20} MiB", "too_large"
-                )
+                self.routes.find(scope["path"], task).front.note_refused(scope["path"], _TOO_LARGE)
+                await client.send_error(413, _TOO_LARGE, "too_large")
             except ConnectionResetError:
                 return  # the harness hung up in the middle of its own request
 

@@ -114,7 +114,10 @@ class Client:
             return True
         number = self._transport.get_extra_info("socket").fileno()
         with suppress(BlockingIOError), socket.socket(fileno=socket.dup(number)) as peer:
-            return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            try:
+                return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            except ConnectionResetError:  # it hung up with bytes unread
+                return True
         return False
 
     async def _start(self, status: int, lines: list[tuple[bytes, bytes]]) -> None:

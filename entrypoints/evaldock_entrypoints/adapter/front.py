@@ -44,6 +44,7 @@ class Front:
 
     lane: Lane
     role: str | None
+    identity: str  # of the model
     chain: Chain
     upstream: Upstream
     terms: Terms
@@ -109,7 +110,7 @@ class Front:
             return
         early = await self.chain.request(call)
         if early is not None:
-            kind = "limit" if early.status >= 400 else "chain"  # a refusal that was asked for, or no answer
+            kind = "limit" if early.facts.error == "limit" else "chain"  # a refusal asked for, or no answer
             self._note_failure(call, kind, f"answered by an interceptor, status {early.status}", arrived)
             await client.send(early.status, early.headers, early.body.encoded())
             return
@@ -135,7 +136,8 @@ class Front:
         return call.body.encoded()
 
     def _below(self, route: str) -> str:
-        return route if self.role is None else f"/aux/{self.role}{route}"
+        """Return a route as keys name it; a store, which tells no models apart, holds several roles."""
+        return route if self.role is None else f"/aux/{self.role}/{self.identity}{route}"
 
     async def _obtain(self, call: Call, asked: Asked, client: Client) -> Obtained:
         """Return the stored answer, that of a request under way for the same ordinal, or a fresh one."""
@@ -257,18 +259,28 @@ class Front:
 
         digest: of the request as it went out; None where it never did.
         """
+        self._keep_failure(call.route, call.body.raw, kind, message, arrived, digest)
+
+    def note_refused(self, route: str, message: str) -> None:
+        """Keep a request that was not even read: the harness got no answer to it."""
+        self.lane.counts.requests += 1
+        self._keep_failure(route, b"", "chain", message, self.lane.store.arrived())
+
+    def _keep_failure(
+        self, route: str, raw: bytes, kind: str, message: str, arrived: int, digest: bytes | None = None
+    ) -> None:
         self.lane.counts.failed += 1
         now = time.time()
         facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
         self.lane.store.fail(
             Exchange(
-                digest=digest or digest_of(self._below(call.route), call.body.raw),
+                digest=digest or digest_of(self._below(route), raw),
                 ordinal=0,
                 role=self.role,
-                route=call.route,
+                route=route,
                 status=500,
                 content_type="",
-                request=call.body.raw,
+                request=raw,
                 response=b"",
                 facts=facts,
             ),

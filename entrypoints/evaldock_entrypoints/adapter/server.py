@@ -116,6 +116,7 @@ class Adapter:
         return Front(
             lane=lane,
             role=role,
+            identity=served.identity,
             chain=chain,
             upstream=await self._upstream(served, policy, stack),
             terms=terms_of(
