@@ -114,12 +114,20 @@ class HandedOver:
         """Send the task's name, with descriptors; return the adapter's answer. Raises ExecutionError."""
         try:
             socket.send_fds(self.control, [json.dumps({"task": self.task}).encode()], numbers)
-            answer: dict[str, Any] = json.loads(self.control.recv(_ANSWER_BYTES) or b"{}")
+            answer: dict[str, Any] = json.loads(_line(self.control) or b"{}")
         except (OSError, ValueError) as error:
             raise _unreachable(self.path, error) from error
         if answer.get("ok") is not True:
             raise _unreachable(self.path, answer.get("error", "it hung up"))
         return answer
+
+
+def _line(control: socket.socket) -> bytes:
+    """Return what is said up to the end of a line, all there is where the other side hangs up before."""
+    said = b""
+    while not said.endswith(b"\n") and (part := control.recv(_ANSWER_BYTES)):
+        said += part
+    return said
 
 
 def _connected(path: Path) -> socket.socket:
