@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
@@ -50,6 +50,13 @@ class Redaction:
             text = raw.decode("latin-1")
             return self.text(text).encode("latin-1")
         return self.text(text).encode()
+
+    def headers(self, given: Mapping[str, str]) -> Mapping[str, str]:
+        """Return an answer's headers without the secret values."""
+        whole = "\n".join(given.values())
+        if not any(value in whole for value in self._texts):
+            return given
+        return {name: _replaced(text, self._texts) for name, text in given.items()}
 
     def answer_body(self, raw: bytes) -> bytes:
         """Return a model's answer without the secret values themselves; nothing else in it is changed."""

@@ -83,3 +83,14 @@ def test_error_bodies_stay_json_and_may_be_no_text_at_all() -> None:
     body = json.dumps({"error": {"message": 'api_key="abc" and Bearer xyzxyzxyz'}}).encode()
     assert "abc" not in json.loads(REDACT.error_body(body))["error"]["message"]
     assert REDACT.error_body(b"\xff\xfe Bearer abcdefghij") == b"\xff\xfe Bearer [redacted]"
+
+
+def test_headers_lose_the_secret_and_are_left_alone_without_one() -> None:
+    plain = {"content-type": "application/json", "x-request-id": "7"}
+    assert REDACT.headers(plain) is plain
+    assert REDACT.headers({"x-request-id": f"id-{SECRET}", **plain, "x": quote(SECRET, safe="")}) == {
+        "x-request-id": "7",
+        "content-type": "application/json",
+        "x": REDACTED,
+    }
+    assert REDACT.headers({"x-id": f"id-{SECRET}"}) == {"x-id": f"id-{REDACTED}"}

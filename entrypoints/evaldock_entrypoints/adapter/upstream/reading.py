@@ -45,7 +45,7 @@ class Reading:
         assert self._sink is not None
         self.sunk = True
         try:
-            await self._sink(status, headers, self._redact.answer_body(part))
+            await self._sink(status, self._redact.headers(headers), self._redact.answer_body(part))
         except BaseException:
             self.sink_failed = True
             raise

@@ -71,7 +71,7 @@ class Transport:
             headers["content-type"] = "application/json"  # whatever it came as: clients look at it first
         return Reply(
             status=response.status,
-            headers=given(headers),
+            headers=self._redact.headers(given(headers)),
             body=body,
             tree=found,
             is_stream=is_stream,
