@@ -3,9 +3,11 @@
 import statistics
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.fingerprint import fingerprint
@@ -91,13 +93,17 @@ class SessionTraffic:
         return [failure for traffic in self.roles.values() for failure in traffic.outstanding]
 
 
-def read_traffic(folder: Path) -> SessionTraffic | None:
-    """Return what the last session did that left a record; None where none has. Raises OSError."""
+def read_traffic(folder: Path, *, repeats: int = 1) -> SessionTraffic | None:
+    """Return what the last session did that left a record; None where none has. Raises OSError.
+
+    repeats: how often the harness asks each question. A failure that a later answer to the same body seems
+    to make good stays one where an answer to one of the repeats is missing: that answer was another's.
+    """
     with Reader(folder) as reader:
         index = Index(reader, is_servable)
         corrupt = reader.corrupt  # the further passes meet the same damage again
         last = _last_session(reader)
-        return _traffic(reader, index, corrupt, *last) if last is not None else None
+        return _traffic(reader, index, corrupt, repeats, *last) if last is not None else None
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:
@@ -123,14 +129,15 @@ def _session(reader: Reader, number: int) -> str | None:
 
 
 def _traffic(
-    reader: Reader, index: Index, corrupt: int, session: str, numbers: Sequence[int]
+    reader: Reader, index: Index, corrupt: int, repeats: int, session: str, numbers: Sequence[int]
 ) -> SessionTraffic:
     delivered, failures = _events(reader, numbers)
+    outstanding = [*failures.outstanding(), *failures.doubtful(delivered, repeats)]
     roles: defaultdict[str | None, Traffic] = defaultdict(Traffic)
     for key, header in _answers(reader, index, delivered):
         roles[header.role].count(header.facts)
         roles[header.role].cached += delivered.pop(key)
-    for role, failure in failures.outstanding():
+    for role, failure in outstanding:
         roles[role].outstanding.append(failure)
     return SessionTraffic(session=session, corrupt=corrupt, lost=len(delivered), roles=dict(roles))
 
@@ -143,7 +150,7 @@ def _events(reader: Reader, numbers: Iterable[int]) -> tuple[dict[int, bool], "_
         for record in reader.records(number, (Kind.DELIVERY, Kind.FAILURE)):
             if isinstance(record.header, DeliveryHeader):
                 delivered[fingerprint(record.digest, record.ordinal)] = record.header.source != "asked"
-                failures.make_good(record.digest, record.header.arrived)
+                failures.answered(record.digest, record.header.arrived)
             elif isinstance(record.header, ExchangeHeader):
                 failures.add(record, record.header)
     return delivered, failures
@@ -165,10 +172,11 @@ class _Failures:
     """
 
     def __init__(self) -> None:
-        self._open: dict[bytes, list[tuple[int, str | None, Failure]]] = {}  # in the order they happened
+        self._open: dict[bytes, list[_Failed]] = {}  # in the order they happened
+        self._made_good: dict[bytes, list[_Failed]] = {}
 
     def add(self, record: Record, header: ExchangeHeader) -> None:
-        self.make_good(record.digest, header.arrived)
+        self._struck_out(record.digest, header.arrived)
         failure = Failure(
             digest=record.digest,
             ordinal=record.ordinal,
@@ -177,19 +185,37 @@ class _Failures:
             error=header.facts.error or "unknown",
             message=header.facts.message,
         )
-        self._open.setdefault(record.digest, []).append((header.sequence, header.role, failure))
+        self._open.setdefault(record.digest, []).append(_Failed(header.sequence, header.role, failure))
 
-    def make_good(self, digest: bytes, arrived: int) -> None:
-        """Strike out the last failure before this arrival, which leaves earlier ones to slower requests."""
-        failures = self._open.get(digest, [])
-        for position in reversed(range(len(failures))):
-            if failures[position][0] < arrived:
-                del failures[position]
-                return
+    def answered(self, digest: bytes, arrived: int) -> None:
+        """Take an answer to a request that came after a failure as that failure's."""
+        failed = self._struck_out(digest, arrived)
+        if failed is not None:
+            self._made_good.setdefault(digest, []).append(failed)
 
     def outstanding(self) -> Iterator[tuple[str | None, Failure]]:
         for failures in self._open.values():
-            yield from ((role, failure) for _, role, failure in failures)
+            yield from ((failed.role, failed.failure) for failed in failures)
+
+    def doubtful(self, delivered: Container[int], repeats: int) -> Iterator[tuple[str | None, Failure]]:
+        """Yield those made good by an answer that some other repeat of the question lacks."""
+        for digest, failures in self._made_good.items():
+            answers = next(n for n in count() if fingerprint(digest, n) not in delivered)
+            missing = -(answers + len(self._open.get(digest, ()))) % repeats
+            yield from ((failed.role, failed.failure) for failed in failures[:missing])
+
+    def _struck_out(self, digest: bytes, arrived: int) -> "_Failed | None":
+        """Strike out the last failure before this arrival, which leaves earlier ones to slower requests."""
+        failures = self._open.get(digest, [])
+        found = (at for at in reversed(range(len(failures))) if failures[at].sequence < arrived)
+        position = next(found, None)
+        return None if position is None else failures.pop(position)
+
+
+class _Failed(NamedTuple):
+    sequence: int
+    role: str | None
+    failure: Failure
 
 
 def _sum(total: int | None, further: int | None) -> int | None:

@@ -211,7 +211,7 @@ def _traffic(job: Job) -> SessionTraffic | None:
     if all(phase.network == "none" for phase in job.framework.phases):
         return None
     nothing = SessionTraffic(session="", corrupt=0, lost=0, roles={})
-    return read_traffic(job.output_dir / EXCHANGES) or nothing
+    return read_traffic(job.output_dir / EXCHANGES, repeats=int(job.params["repeats"])) or nothing
 
 
 def _expected(job: Job, outcome: Outcome) -> int:

@@ -179,3 +179,18 @@ def test_percentiles_are_those_of_numpy(size: int) -> None:
 
 def test_there_are_no_percentiles_of_nothing() -> None:
     assert percentiles([]) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "repeats", "outstanding"), [(2, 3, 1), (3, 3, 0), (1, 3, 1), (1, 1, 0), (6, 3, 0)]
+)
+def test_a_failure_is_made_good_only_where_every_repeat_has_an_answer(
+    tmp_path: Path, answers: int, repeats: int, outstanding: int
+) -> None:
+    with Store(tmp_path, session="first") as store:
+        store.fail(failed(1), arrived=store.arrived())
+        for ordinal in range(answers):
+            ask(store, 1, ordinal)
+    found = read_traffic(tmp_path, repeats=repeats)
+    assert found is not None
+    assert len(found.outstanding) == outstanding

@@ -111,6 +111,16 @@ def test_an_error_that_a_harness_scores_as_a_wrong_answer_is_found(
     assert "status 400" in results["partial"]["reasons"][0]
 
 
+def test_an_error_is_found_though_a_later_repeat_of_the_same_question_is_answered(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    endpoint.reset([{"match": {"item": "3", "nth": 1}, "action": "status", "status": 400}])
+    results = run_toy(endpoint, tmp_path, "swallow", "params.repeats=2")
+    assert (results["exit_code"], results["status"]) == (5, "incomplete")
+    assert results["completeness"]["errored"] == 1
+    assert asked(endpoint)[3] == 2
+
+
 def test_scores_for_which_nothing_was_asked_are_no_result(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     results = run_toy(endpoint, tmp_path, "idle")
     assert (results["exit_code"], results["status"]) == (5, "incomplete")
