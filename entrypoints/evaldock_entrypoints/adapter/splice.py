@@ -43,7 +43,7 @@ def spliced(raw: bytes, old: Mapping[str, Any], new: Mapping[str, Any]) -> bytes
     if _SPACED in raw[:_HEAD_BYTES] and json.dumps(old).encode() == raw:  # as the standard library does
         return json.dumps(new).encode()
     replaced = _with_texts_replaced(raw, old, new)
-    if replaced is not None:
+    if replaced is not None and (not _spells_freely(raw) or orjson.dumps(orjson.loads(replaced)) == after):
         return replaced
     try:
         text = raw.decode()
@@ -94,6 +94,11 @@ def _with_texts_replaced(raw: bytes, old: Any, new: Any) -> bytes | None:
             return None
         raw = raw.replace(wanted, orjson.dumps(after))
     return raw
+
+
+def _spells_freely(raw: bytes) -> bool:
+    """Tell whether texts may stand in a form of several: what was found may then be another one's."""
+    return b"\\u" in raw or b"\\/" in raw
 
 
 def _changed_texts(old: Any, new: Any, changes: list[tuple[str, str]]) -> None:

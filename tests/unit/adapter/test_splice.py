@@ -68,6 +68,22 @@ def test_a_changed_message_leaves_its_siblings_bytes() -> None:
     assert json.loads(body.encoded())["choices"][0]["message"]["content"] == "y"
 
 
+@pytest.mark.parametrize(
+    ("raw", "change"),
+    [
+        (b'{"model" : "m", "user":"\\u006dodel"}', {"user": "x"}),
+        (b'{ "y":"q", "a":"\\u0062"}', {"y": "b", "a": "c"}),
+        (b'{ "a/b":"q", "y":"a\\/b"}', {"y": "c"}),
+    ],
+)
+def test_a_text_that_is_spelt_otherwise_is_not_taken_for_another_one(
+    raw: bytes, change: dict[str, Any]
+) -> None:
+    body = Body(raw)
+    body.edit().update(change)
+    assert orjson.loads(body.encoded()) == orjson.loads(raw) | change
+
+
 def test_a_body_that_is_no_object_cannot_be_edited() -> None:
     for raw in (b"", b"[]", b"no json", b'{"a": "\\ud800"}'):
         with pytest.raises(ValueError, match="no JSON object"):
