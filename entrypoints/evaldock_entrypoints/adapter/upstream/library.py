@@ -90,9 +90,14 @@ class _Body:
         self._bound(response.content_length or 0)
 
     async def part(self) -> bytes:
-        part = await self._response.content.readany()
-        if part and not self._size_bytes:  # until now the endpoint may have been thinking
-            _bound_pauses(self._response, self._bounds.idle_s)
+        idle_s = self._bounds.idle_s if self._size_bytes else None  # until then the endpoint may be thinking
+        try:
+            async with asyncio.timeout(idle_s) as pause:
+                part = await self._response.content.readany()
+        except TimeoutError as error:
+            if pause.expired():
+                raise IdleError from error
+            raise
         self._size_bytes += len(part)
         self._bound(self._size_bytes)
         return part
@@ -146,19 +151,9 @@ def _payload(asking: Asking) -> bytes | io.BytesIO | None:
     return asking.body if len(asking.body) < _WARNED_BYTES else io.BytesIO(asking.body)
 
 
-def _bound_pauses(response: aiohttp.ClientResponse, idle_s: float) -> None:
-    """Start the clock that each part of the body restarts; the next request sets its own."""
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        connection.protocol.read_timeout = idle_s
-        connection.protocol.start_timeout()
-
-
 def _meaning(error: Exception, *, is_begun: bool) -> Exception:
     """Return an error as one of ours. aiohttp's own words may hold URLs, and are left out."""
     match error:
-        case aiohttp.SocketTimeoutError():
-            return IdleError()
         case aiohttp.ConnectionTimeoutError():
             return UnreachedError("within the time allowed for it")
         case TimeoutError():

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import json
 import math
+import socket
+import threading
 import tracemalloc
 import zlib
 from dataclasses import replace
@@ -11,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.kit.raw_server import Serving, always, dribble_body, dribble_header, flood, no_http
+from tests.kit.raw_server import Serving, always, dribble_body, dribble_header, flood, no_http, read_request
 from tests.kit.upstreams import KEY, asked, asking, terms, upstream_at
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
@@ -171,6 +173,29 @@ def test_headers_of_the_hop_do_not_pass(serving: Serving) -> None:
     with serving(always(200, body, *lines)) as url:
         reply = asked(url, on=ONCE, what=asking(headers={"te": "trailers", "host": "evil", "x-mine": "1"}))
     assert reply.headers == {"content-type": "application/json", "x-request-id": "7"}
+
+
+def test_request_brings_the_harness_own_headers_and_neither_its_hop_nor_its_key(serving: Serving) -> None:
+    seen: list[bytes] = []
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(RAW), RAW))
+
+    theirs = {"te": "trailers", "host": "evil", "authorization": "Bearer evil", "x-mine": "1"}
+    with serving(serve) as url:
+        assert asked(url, key=KEY, on=ONCE, what=asking(headers=theirs)).kind is None
+    lines = seen[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    assert len(headers) == len(lines)
+    assert headers.pop("host") == url.partition("//")[2]
+    assert headers.pop("content-length") == str(len(asking().body))
+    assert headers == {
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "authorization": f"bearer {KEY}",
+        "x-mine": "1",
+    }
 
 
 def test_foreign_error_body_is_kept_and_a_page_is_not(serving: Serving) -> None:

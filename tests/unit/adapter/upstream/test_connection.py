@@ -99,15 +99,15 @@ def test_torn_answer_is_none(serving: Serving, answer: bytes, kind: str | None) 
         assert asked(url, on=ONCE).kind == kind
 
 
-def test_chunk_that_is_none_cuts_the_answer(serving: Serving) -> None:
+def test_chunk_that_is_none_cuts_the_answer(serving: Serving, scheme: str) -> None:
     def serve(connection: socket.socket, ended: threading.Event) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n")
         ended.wait(0.05)
         connection.sendall(b"no number\r\n")
 
-    with serving(serve) as url:
-        assert asked(url, on=ONCE).kind == "cut"
+    with serving(serve) as url:  # aiohttp tells what it read only when the other side has hung up too
+        assert asked(url, on=ONCE).kind in ({"cut"} if scheme == "http" else {"cut", "idle"})
 
 
 def test_answers_without_a_body_are_not_waited_for(serving: Serving) -> None:
