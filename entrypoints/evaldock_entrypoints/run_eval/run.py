@@ -111,7 +111,7 @@ def _run_phases(
     echo: Callable[[str], None],
 ) -> ExitCode:
     deadline = time.monotonic() + options.time_limit_s
-    pending = [phase for phase in phases if phase.name not in state.finished_phases]
+    pending = _pending(job, phases, state)
     if pending:
         state = replace(state, network=probe_seal(options.network).as_tree())
     state.write(job.output_dir)
@@ -129,6 +129,20 @@ def _run_phases(
     if any(phase.name not in state.finished_phases for phase in job.framework.phases):
         return ExitCode.COMPLETE
     return _finish(job, state, echo)
+
+
+def _pending(job: Job, chosen: Sequence[Phase], state: State) -> list[Phase]:
+    """Return the chosen phases that must run.
+
+    What asks the endpoint is proven by the adapter's last session: while one such phase is left, those that
+    ran in an earlier session run again, from the store, and so does what rests on them.
+    """
+    names = [phase.name for phase in job.framework.phases]
+    asking = [phase.name for phase in job.framework.phases if phase.network == "endpoint"]
+    is_asked = set(asking) <= set(state.finished_phases)
+    kept = names if is_asked else names[: names.index(asking[0])]
+    done = set(state.finished_phases) & set(kept)
+    return [phase for phase in chosen if phase.name not in done]
 
 
 def _run_phase(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,40 @@ def test_an_error_is_found_though_a_later_repeat_of_the_same_question_is_answere
     assert (results["exit_code"], results["status"]) == (5, "incomplete")
     assert results["completeness"]["errored"] == 1
     assert asked(endpoint)[3] == 2
+
+
+# A second phase that asks one question, and fails until a file is there.
+REVIEW = """
+import json, pathlib, sys, urllib.request
+url, marker = sys.argv[1:]
+body = {"model": "fake-model", "prompt": "What is 0 + 0?", "max_tokens": 8}
+request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+urllib.request.urlopen(request).read()
+sys.exit(not pathlib.Path(marker).exists())
+"""
+
+
+def test_an_error_in_a_phase_of_an_earlier_start_is_not_forgotten(
+    tmp_path: Path, endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.reset([REFUSED])
+    marker = tmp_path / "go"
+    monkeypatch.setattr(f"{__name__}.TOY", _toy_with_review(tmp_path / "toy", marker))
+    assert run_toy(endpoint, tmp_path / "out", "swallow")["status"] == "failed"
+    marker.touch()
+    resumed = run_toy(endpoint, tmp_path / "out", "swallow")
+    assert (resumed["exit_code"], resumed["status"]) == (5, "incomplete")
+    assert "status 400" in resumed["partial"]["reasons"][0]
+
+
+def _toy_with_review(folder: Path, marker: Path) -> Path:
+    shutil.copytree(TOY, folder)
+    (folder / "review.py").write_text(REVIEW)
+    framework = yaml.safe_load((folder / "framework.yml").read_text(encoding="utf-8"))
+    argv = ["python3", "{paths.harness}/review.py", "{endpoint.url}", str(marker)]
+    framework["phases"].append({"name": "review", "argv": argv})
+    (folder / "framework.yml").write_text(yaml.safe_dump(framework), encoding="utf-8")
+    return folder
 
 
 def test_scores_for_which_nothing_was_asked_are_no_result(tmp_path: Path, endpoint: RunningEndpoint) -> None:
