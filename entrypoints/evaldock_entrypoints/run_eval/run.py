@@ -66,7 +66,7 @@ def run_task(
         return ExitCode.COMPLETE
     if job.scratch_dir is not None:
         return _run_sandboxed(job, phases, options, echo)
-    state = open_state(job, fresh=options.fresh, now=_now())
+    state = open_state(job, settings.auxiliary, fresh=options.fresh, now=_now())
     if _is_complete(job):
         echo(f"{job.task.name} is complete in {job.output_dir}; --fresh starts over")
         return ExitCode.COMPLETE

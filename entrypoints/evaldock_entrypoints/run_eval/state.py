@@ -3,14 +3,16 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaldock_entrypoints.contract.adapter import Served
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING, ENDPOINT, STREAMING
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.contract.target import Interceptor
 from evaldock_entrypoints.run_eval.job import Job
 
 STATE_FILE = "state.json"
@@ -40,8 +42,8 @@ class State:
         write_json(folder / STATE_FILE, self.__dict__)
 
 
-def fingerprint(job: Job) -> str:
-    """Return a hash of all that decides which answers the folder holds."""
+def fingerprint(job: Job, auxiliary: Mapping[str, Served]) -> str:
+    """Return a hash of all that decides which answers the folder holds. auxiliary: further models by role."""
     identity = {
         "harness": [job.framework.name, job.framework.framework.version],
         "task": job.task.name,
@@ -49,20 +51,29 @@ def fingerprint(job: Job) -> str:
         "extras": job.extras,
         "model": [job.endpoint.model_id, job.endpoint.type],
         "data": [entry.get("sha256") for entry in job.manifest],
-        "chain": [one.model_dump() for one in job.chain if one.name not in _SPEED_ONLY],
+        "chain": _deciding(job.chain),
+        **({"auxiliary": {role: _model(served) for role, served in auxiliary.items()}} if auxiliary else {}),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _model(served: Served) -> list[Any]:
+    return [served.identity, served.type, _deciding(served.interceptors)]
+
+
+def _deciding(chain: Iterable[Interceptor]) -> list[dict[str, Any]]:
+    return [one.model_dump() for one in chain if one.name not in _SPEED_ONLY]
 
 
 _SPEED_ONLY = frozenset({"parallelism", "request_timeout", "max_retries", ENDPOINT, CACHING, STREAMING})
 
 
-def open_state(job: Job, *, fresh: bool, now: str) -> State:
+def open_state(job: Job, auxiliary: Mapping[str, Served], *, fresh: bool, now: str) -> State:
     """Return the folder's state, new if `fresh` or none is there; raises UsageError on another run's."""
     if fresh:
         clear(job.output_dir)
     stored = _read(job.output_dir / STATE_FILE)
-    mine = fingerprint(job)
+    mine = fingerprint(job, auxiliary)
     if stored is None:
         return State(fingerprint=mine, started_at=now)
     if stored.get("fingerprint") != mine:

@@ -103,6 +103,19 @@ def test_a_folder_of_another_run_is_refused_unless_fresh(tmp_path: Path, endpoin
     assert results(tmp_path)["completeness"]["expected"] == 5
 
 
+def test_a_folder_of_another_judge_is_refused(tmp_path: Path, endpoint: RunningEndpoint) -> None:
+    def judged_by(name: str) -> subprocess.CompletedProcess[str]:
+        url = f"target.auxiliary.judge.url={endpoint.url}/{name}/v1"
+        overrides = f"{url},target.auxiliary.judge.model_id=judge"
+        return run_eval(endpoint.url, tmp_path, "--limit_samples", "4", "--overrides", overrides)
+
+    assert judged_by("one").returncode == 0
+    other = judged_by("another")
+    assert other.returncode == 2
+    assert "--fresh" in other.stderr
+    assert judged_by("one").returncode == 0
+
+
 def test_a_dropped_sample_exits_5_with_the_figure_under_partial(
     tmp_path: Path, endpoint: RunningEndpoint
 ) -> None:
