@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,8 +50,9 @@ class Chain:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for link in self._links:
-            await link.interceptor.close()
+        async with AsyncExitStack() as stack:  # all of them, also where one fails
+            for link in reversed(self._links):
+                stack.push_async_callback(link.interceptor.close)
 
     async def request(self, call: Call) -> Answer | None:
         """Return an interceptor's own answer, None where the request goes on; raises InterceptorError."""

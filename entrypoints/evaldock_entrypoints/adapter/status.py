@@ -1,6 +1,7 @@
 """What the adapter tells whoever started it: a small file, replaced whole, when something changed."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,20 +32,24 @@ class StatusFile:
     path: Path
     current: Callable[[], dict[str, Any]]
     _written: dict[str, Any] | None = field(default=None)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     async def keep(self) -> None:
-        """Write it again and again until cancelled; a disk that is full for a while stops nobody."""
+        """Write it again and again until cancelled; a disk that is full or slow for a while stops nobody."""
         while True:
             await asyncio.sleep(PERIOD_S)
-            self.write()
+            await asyncio.to_thread(self._replace, self.current())
 
     def write(self) -> None:
         """Write it where it has changed."""
-        status = self.current()
-        if status == self._written:
-            return
-        try:
-            write_json(self.path, status)
-            self._written = status
-        except OSError:
-            self._written = None
+        self._replace(self.current())
+
+    def _replace(self, status: dict[str, Any]) -> None:
+        with self._turn:
+            if status == self._written:
+                return
+            try:
+                write_json(self.path, status)
+                self._written = status
+            except OSError:
+                self._written = None

@@ -1,6 +1,7 @@
 """Logs as JSON lines: nothing in them can act on a terminal."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,8 @@ from evaldock_entrypoints.adapter.interceptor import Context
 from evaldock_entrypoints.contract.secrets import is_secret_name
 
 _FLUSHED_EVERY_S = 1.0
+# No link: the harness may write to this folder, and the adapter also to those of other tasks.
+_APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class JsonLines:
@@ -25,7 +28,7 @@ class JsonLines:
     def write(self, tree: dict[str, Any]) -> None:
         """Append a line; raises OSError."""
         if self._file is None:
-            self._file = self._path.open("ab")
+            self._file = os.fdopen(os.open(self._path, _APPENDED, 0o644), "ab")
         line = orjson.dumps(tree)
         self._file.write((line if line.isascii() else json.dumps(tree).encode()) + b"\n")
         if time.monotonic() - self._flushed_at >= _FLUSHED_EVERY_S:

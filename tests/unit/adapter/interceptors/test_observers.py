@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from tests.kit.interceptors import Task, exchanged, said
 
-from evaldock_entrypoints.adapter.chain import Chain
+from evaldock_entrypoints.adapter.chain import Chain, InterceptorError, Link
+from evaldock_entrypoints.adapter.interceptor import Context, Interceptor, NoConfig
+from evaldock_entrypoints.adapter.registry import build
+from evaldock_entrypoints.contract import target
 from evaldock_entrypoints.contract.errors import ExitCode
 
 
@@ -57,6 +60,37 @@ def test_a_log_shows_no_secret_and_nothing_that_acts_on_a_terminal(tmp_path: Pat
     assert raw.isascii()
     assert b"\x1b" not in raw
     assert json.loads(raw)["body"]["messages"][0]["content"] == content
+
+
+def test_a_log_goes_through_no_link(tmp_path: Path) -> None:
+    found, other = task(tmp_path, "request_logging"), tmp_path / "other"
+    found.logs.mkdir()
+    (found.logs / "requests.jsonl").symlink_to(other)
+    with pytest.raises(InterceptorError, match="request_logging"):
+        found.run(many(1))
+    assert not other.exists()
+
+
+class _Clumsy(Interceptor[NoConfig]):
+    async def close(self) -> None:
+        raise OSError("the disk is full")
+
+
+def test_an_interceptor_that_cannot_close_leaves_no_other_open(tmp_path: Path) -> None:
+    context = Context(task="toy.sums", role=None, logs=tmp_path, stop_task=lambda _: None)
+    log = build(target.Interceptor(name="token_log"), context)
+    clumsy = _Clumsy(NoConfig(), context)
+
+    async def work() -> None:
+        async with Chain(
+            [Link(name="clumsy", interceptor=clumsy), Link(name="log", interceptor=log)]
+        ) as chain:
+            await exchanged(chain, said("2"))
+            await exchanged(chain, said("2"))  # the first line of a file is flushed at once
+
+    with pytest.raises(OSError, match="full"):
+        asyncio.run(work())
+    assert len(lines(tmp_path / "tokens.jsonl")) == 2
 
 
 def test_answers_are_logged_and_failures_with_their_request(tmp_path: Path) -> None:
