@@ -189,8 +189,8 @@ class Listeners:
         with contextlib.ExitStack() as refused:
             listeners = [refused.enter_context(socket.socket(fileno=number)) for number in numbers]
             task = self._task_of(message)
-            if not all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in listeners):
-                raise ValueError("this socket does not listen")
+            if not all(map(_listens, listeners)):
+                raise ValueError("this is no socket that listens for TCP")
             self.begin(task)
             refused.pop_all()
         for listener in listeners:
@@ -208,6 +208,12 @@ class Listeners:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _listens(given: socket.socket) -> bool:
+    """Tell whether connections can be accepted there as on a listener of our own."""
+    is_tcp = given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM
+    return is_tcp and bool(given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 @contextlib.contextmanager

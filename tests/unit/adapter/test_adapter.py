@@ -1,5 +1,6 @@
 """The whole adapter as a process, before the fake endpoint."""
 
+import contextlib
 import json
 import re
 import socket
@@ -260,6 +261,22 @@ def test_a_socket_for_a_task_that_is_not_there_is_refused(adapter: RunningAdapte
     control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
     with pytest.raises(ExecutionError, match="no task"), handed_over("other.task", control):
         pass
+
+
+def test_a_socket_that_does_not_listen_for_tcp_is_refused(adapter: RunningAdapter) -> None:
+    with (
+        contextlib.chdir(adapter.folder / "adapter" / SOCKET_FOLDER),  # the whole path may be too long
+        socket.socket(socket.AF_UNIX) as named,
+        socket.socket() as deaf,
+        socket.socket(socket.AF_UNIX) as control,
+    ):
+        named.bind("named")
+        named.listen()
+        control.connect(SOCKET_NAME)
+        for refused in (named, deaf):
+            socket.send_fds(control, [json.dumps({"task": TASK}).encode()], [refused.fileno()])
+            assert json.loads(control.recv(4096))["ok"] is False
+    assert adapter.post(chat(QUESTION)).status_code == 200
 
 
 @pytest.mark.slow
