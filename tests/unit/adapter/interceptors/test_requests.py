@@ -73,6 +73,23 @@ def test_a_failure_marked_as_best_effort_lets_the_request_go_on(tmp_path: Path) 
     assert body_of(Task(folder=tmp_path, listed=[step]).sent(body, "/completions")) == body
 
 
+def test_what_a_step_marked_as_best_effort_did_before_it_failed_is_undone_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    step = {"name": "modify_tools", "best_effort": True, "config": {"remove": ["f"]}}
+    tools = [{"type": "function", "function": {"name": name}} for name in "fg"]
+    choice = {"type": "function", "function": {"name": "f"}}  # which is gone: the step fails at its end
+    body = {"messages": [USER], "tools": tools, "tool_choice": choice}
+
+    async def work(chain: Chain) -> list[dict[str, Any]]:
+        made = [call(body), call(body)]
+        assert [await chain.request(one) for one in made] == [None, None]
+        return [body_of(one) for one in made]
+
+    assert Task(folder=tmp_path, listed=[step]).run(work) == [body, body]
+    assert len([said for said in caplog.messages if "modify_tools" in said]) == 1
+
+
 def test_system_messages_become_one_at_the_top(tmp_path: Path) -> None:
     later = {"role": "system", "content": [{"type": "text", "text": "Now."}]}
     found = task(tmp_path, "consolidate_system").sent({"messages": [USER, SYSTEM, USER, later]})
