@@ -61,10 +61,10 @@ def _written_at(name: str, merged: Merged) -> KeyPath:
 
 
 def missing_paths(plan: Plan, merged: Merged) -> Iterator[UsageError]:
-    """Yield an error for each path that the document names and that does not exist."""
+    """Yield an error for each path that is to be read and that does not exist; one to write to is made."""
     origins = {dotted(path): where for path, where in merged.origins.items()}
     for mount in dict.fromkeys(mount for unit in plan.units for mount in unit.mounts):
-        if mount.key and not Path(mount.source).exists():
+        if mount.key and mount.read_only and not Path(mount.source).exists():
             yield UsageError(
                 f"{mount.source} does not exist",
                 where="  ".join(part for part in (origins.get(mount.key), mount.key) if part),

@@ -13,7 +13,7 @@ from tests.kit.plans import plan_of
 
 from evaldock import preflight
 from evaldock.plan import Plan
-from evaldock.preflight import refuse_unready_endpoints, unset_keys
+from evaldock.preflight import missing_paths, refuse_unready_endpoints, unset_keys
 from evaldock.testkit.fake_endpoint import running_endpoint
 from evaldock_entrypoints.contract.errors import EndpointError
 from evaldock_entrypoints.contract.layers import Layer, merge
@@ -113,3 +113,19 @@ def test_a_variable_that_is_not_set_is_named_where_the_document_names_it(tmp_pat
     plan = planned(tmp_path, LISTENS_NOT, auxiliary=judge)
     (error,) = unset_keys(plan, merge([Layer(tree=dict(plan.document))]), {})
     assert "target.auxiliary.judge.api_key_name" in (error.where or "")
+
+
+def test_a_folder_for_shared_answers_need_not_be_there_and_one_of_interceptors_must(tmp_path: Path) -> None:
+    shared, modules = tmp_path / "answers", tmp_path / "modules"
+    target = {
+        "url": LISTENS_NOT,
+        "model_id": "fake-model",
+        "type": "completions",
+        "adapter_config": {
+            "discovery": {"dirs": [str(modules)]},
+            "interceptors": [{"name": "caching", "config": {"shared": str(shared)}}],
+        },
+    }
+    tree = {"target": {"api_endpoint": target}, "evaluation": {"tasks": ["gsm8k_cot"]}}
+    (error,) = missing_paths(plan_of(tree), merge([Layer(tree=tree)]))
+    assert error.message == f"{modules} does not exist"
