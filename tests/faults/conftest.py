@@ -1,6 +1,6 @@
 """The engine and the images of the container tests, and the endpoint that faults are injected into."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,18 @@ def shared_endpoint(table: Path) -> Iterator[RunningEndpoint]:
     """One endpoint for many tests."""
     with running_endpoint(answers=[table], share=SHARE) as running:
         yield running
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Keep figures for docs/reliability.md: `pytest --junitxml FILE` writes them down."""
+
+    def keep(**figures: object) -> None:
+        for name, figure in figures.items():
+            shown = round(figure, 3) if isinstance(figure, float) else figure
+            request.node.user_properties.append((name, shown))
+
+    return keep
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Faults F12 to F15 and F17 to F21: an endpoint that misbehaves, before the toy harness in its container."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.contract.errors import ExitCode
 
 pytestmark = [pytest.mark.containers, pytest.mark.usefixtures("engine_host")]
+Measured = Callable[..., None]
 
 TIMEOUT_S, IDLE_S = 1.0, 0.5
 PATIENCE: dict[str, Any] = {"params": {"request_timeout": TIMEOUT_S}, "endpoint": {"idle_timeout_s": IDLE_S}}
@@ -94,15 +95,21 @@ def test_every_retry_is_made_once_and_counted(request: pytest.FixtureRequest, ru
 
 
 @pytest.mark.parametrize("item", [SECONDS, DATE, MILLISECONDS])
-def test_f12_a_pause_that_is_asked_for_is_obeyed_within_a_fifth(throttled: Passed, item: int) -> None:
+def test_f12_a_pause_that_is_asked_for_is_obeyed_within_a_fifth(
+    throttled: Passed, measured: Measured, item: int
+) -> None:
     found = throttled.way[str(item)]
     # The endpoint rounds a date up to whole seconds.
     wanted_s = math.ceil(found.started_at + 2) - found.started_at if item == DATE else 2.0
+    measured(wanted_s=wanted_s, waited_s=found.waited_s)
     assert 0.8 * wanted_s <= found.waited_s <= 1.2 * wanted_s
 
 
 @pytest.mark.parametrize("item", [GARBAGE, NONE])
-def test_f12_without_a_word_of_sense_the_pause_is_ours(throttled: Passed, item: int) -> None:
+def test_f12_without_a_word_of_sense_the_pause_is_ours(
+    throttled: Passed, measured: Measured, item: int
+) -> None:
+    measured(waited_s=throttled.way[str(item)].waited_s)
     assert throttled.way[str(item)].waited_s <= FIRST_BACKOFF_S + SLACK_S
 
 
@@ -112,11 +119,17 @@ def test_f13_server_errors_are_asked_again_at_once(way: dict[str, Journey]) -> N
         assert way[str(item)].waited_s <= FIRST_BACKOFF_S + SLACK_S
 
 
-def test_f17_an_endpoint_that_never_answers_is_given_up_at_the_timeout(way: dict[str, Journey]) -> None:
+def test_f17_an_endpoint_that_never_answers_is_given_up_at_the_timeout(
+    way: dict[str, Journey], measured: Measured
+) -> None:
+    measured(waited_s=way[str(HANG)].waited_s)
     assert TIMEOUT_S <= way[str(HANG)].waited_s <= TIMEOUT_S + FIRST_BACKOFF_S + SLACK_S
 
 
-def test_f18_an_answer_that_stops_coming_is_given_up_when_idle(way: dict[str, Journey]) -> None:
+def test_f18_an_answer_that_stops_coming_is_given_up_when_idle(
+    way: dict[str, Journey], measured: Measured
+) -> None:
+    measured(waited_s=way[str(DRIBBLE)].waited_s)
     assert IDLE_S <= way[str(DRIBBLE)].waited_s <= IDLE_S + FIRST_BACKOFF_S + SLACK_S
 
 
@@ -126,13 +139,14 @@ def test_f18_f19_what_is_torn_or_no_answer_is_asked_again(way: dict[str, Journey
 
 
 def test_f14_a_body_the_endpoint_never_digests_is_one_failed_sample(
-    tmp_path: Path, faulty: RunningEndpoint, undisturbed: Ran
+    tmp_path: Path, faulty: RunningEndpoint, undisturbed: Ran, measured: Measured
 ) -> None:
     faulty.reset(faults=[{"match": {"item": "3"}, "action": "status", "status": 500}])
     ran = run_toy(tmp_path, faulty.url, "tolerant")
     assert ran.code is ExitCode.INCOMPLETE
     assert ran.results["completeness"] | {"scored": 19, "errored": 1} == ran.results["completeness"]
     assert ran.results["results"]["tasks"] == {}
+    measured(tries=asked(faulty)["3"])
     assert 1 < asked(faulty)["3"] <= 5
     assert {item: answer for item, answer in ran.answers().items() if item != "3"} == {
         item: answer for item, answer in undisturbed.answers().items() if item != "3"
@@ -178,7 +192,12 @@ def test_f15_refusals_are_final_and_asked_once(
 
 @pytest.mark.parametrize("mode", ["honest", "tolerant"])
 def test_f15_a_refused_key_stops_the_run_and_its_variable_is_named(
-    tmp_path: Path, faulty: RunningEndpoint, undisturbed: Ran, monkeypatch: pytest.MonkeyPatch, mode: str
+    tmp_path: Path,
+    faulty: RunningEndpoint,
+    undisturbed: Ran,
+    measured: Measured,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
 ) -> None:
     monkeypatch.setenv("TOY_SECRET", "sk-canary-0123456789")
     faulty.reset(
@@ -192,6 +211,7 @@ def test_f15_a_refused_key_stops_the_run_and_its_variable_is_named(
     assert "TOY_SECRET" in ran.said
     assert "sk-canary" not in ran.said
     assert asked(faulty) == {str(item): 1 for item in range(6)}
+    measured(longer_than_undisturbed_s=ran.wall_s - undisturbed.wall_s)
     assert ran.wall_s <= undisturbed.wall_s + 6 * 0.2 + 5
 
 
