@@ -321,7 +321,6 @@ def test_what_a_document_gets_wrong_is_refused(
     [
         ({"execution": {"type": "slurm"}}, "execution.type: slurm"),
         ({"export": ["junit"]}, "export"),
-        ({"execution": {"network": "sealed", "engine": "host"}, **DEPLOYMENT}, "sealed on engine host"),
         ({"deployment": {"type": "llamacpp", "model_path": "org/name"}}, "fetching the model"),
         ({"deployment": {**DEPLOYMENT["deployment"], "replicas": 2}}, "replicas"),
         ({"deployment": {**DEPLOYMENT["deployment"], "num_nodes": 2}}, "num_nodes"),
@@ -345,6 +344,12 @@ def test_what_is_not_built_yet_is_planned_and_named_and_never_ignored(
     whole = {"target": {**target, "api_endpoint": {**endpoint, **target.get("api_endpoint", {})}}}
     stops = plan("gsm8k_cot", **(whole | sections)).stops
     assert any(part in stop.what and stop.is_unbuilt and stop.next_step for stop in stops), stops
+
+
+def test_a_seal_on_engine_host_is_refused_as_impossible_and_not_as_unbuilt() -> None:
+    (stop,) = plan("gsm8k_cot", **ENDPOINT, execution={"network": "sealed", "engine": "host"}).stops
+    assert "cannot be sealed on engine host" in stop.what
+    assert not stop.is_unbuilt
 
 
 @pytest.mark.parametrize(

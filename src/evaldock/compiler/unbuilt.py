@@ -1,6 +1,7 @@
 """What a document asks for that this version plans but does not carry out; and contradictions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from evaldock.compiler.inputs import Inputs, is_hub_id
@@ -22,12 +23,9 @@ def _execution(inputs: Inputs) -> Iterator[Stop]:
             inputs, f"execution.type: {execution.type}", "local runs on this machine", "execution", "type"
         )
     if execution.network == "sealed" and execution.engine == "host":
-        yield _part(
-            inputs,
-            "execution.network: sealed on engine host (nothing isolates a process there)",
-            "choose the engine docker or podman",
-            *("execution", "network"),
-        )
+        what = "execution.network cannot be sealed on engine host: nothing isolates a process there"
+        step = "choose the engine docker or podman"
+        yield replace(_part(inputs, what, step, "execution", "network"), is_unbuilt=False)
 
 
 def _target(inputs: Inputs) -> Iterator[Stop]:
