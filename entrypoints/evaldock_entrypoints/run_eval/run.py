@@ -14,7 +14,7 @@ from types import ModuleType
 import yaml
 
 from evaldock_entrypoints.contract.adapter import EXCHANGES, TaskSettings
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode, HarnessError
+from evaldock_entrypoints.contract.errors import EndpointError, EvaldockError, ExitCode, HarnessError
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.contract.results import Outcome
 from evaldock_entrypoints.contract.secrets import key_value
@@ -75,20 +75,31 @@ def run_task(
             return _finish(job, state, echo)
         return _run_phases(job, settings, phases, state, options, environ, echo)
     except EvaldockError as error:
-        _name_cause(job, error)
-        write_failure(job, error, Record(started_at=state.started_at, ended_at=_now(), network=state.network))
-        raise
+        caused = _with_cause(job, error)
+        record = Record(started_at=state.started_at, ended_at=_now(), network=state.network)
+        write_failure(job, caused, record)
+        if caused is error:
+            raise
+        raise caused from error
 
 
-def _name_cause(job: Job, error: EvaldockError) -> None:
-    """Add to a harness's failure what the endpoint said last: a harness shows only that it gave up."""
-    traffic = read_traffic(job.output_dir / EXCHANGES) if isinstance(error, HarnessError) else None
-    if traffic is not None and traffic.outstanding:
-        failure = traffic.outstanding[-1]
-        error.message += (
-            f"; the endpoint failed {len(traffic.outstanding)} of its requests for good, at last: "
-            f"{failure.error}, status {failure.status}: {failure.message or 'no message'}"
-        )
+def _with_cause(job: Job, error: EvaldockError) -> EvaldockError:
+    """Return a harness's failure with what its requests met: a harness shows only that it gave up."""
+    if not isinstance(error, HarnessError):
+        return error
+    try:
+        traffic = read_traffic(job.output_dir / EXCHANGES)
+    except OSError:
+        return error
+    if traffic is None or not traffic.outstanding:
+        return error
+    failure, count = traffic.outstanding[-1], len(traffic.outstanding)
+    said = failure.message or f"{failure.error}, status {failure.status}"
+    message = f"{error.message}; {count} of its requests failed for good, at last: {said}"
+    if failure.error == "connect":
+        step = "bring the endpoint back, then resume: what was answered is kept"
+        return EndpointError(message, where=job.endpoint.base_url, next_step=step)
+    return HarnessError(message, where=error.where, next_step=error.next_step)
 
 
 def _run_sandboxed(

@@ -25,6 +25,7 @@ from evaldock.plan import EngineName, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 _API_TIMEOUT_S = 120
+_ORPHAN_GRACE_S = 10
 _LOCAL_URL = "http+docker://localhost"  # how the SDK writes a Unix socket
 
 
@@ -162,6 +163,7 @@ class DockerEngine:
         for container in self._client.containers.list(all=True, filters=ours, ignore_removed=True):
             if is_orphan(container.labels):
                 with contextlib.suppress(docker.errors.NotFound):
+                    container.stop(timeout=_ORPHAN_GRACE_S)  # an adapter writes what it was answered
                     container.remove(force=True, v=True)
                     removed.append(str(container.name))
         for network in self._client.networks.list(filters=ours):

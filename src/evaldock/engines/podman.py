@@ -34,6 +34,7 @@ from evaldock_entrypoints.contract.errors import ExecutionError
 
 _REMOVE = ("rm", "--force", "--depend", "--ignore", "--volumes", "--time=0")
 _END_TIMEOUT_S = 10.0
+_ORPHAN_GRACE_S = 10
 _HOSTS = f"127.0.0.1\tlocalhost {SERVER_ALIAS}\n::1\tlocalhost\n"
 
 
@@ -167,6 +168,8 @@ class PodmanEngine:
             if is_orphan(item.get("labels") or {})
         ]
         if containers:
+            # An adapter writes what it was answered before it ends.
+            self._podman.run(["stop", "--ignore", f"--time={_ORPHAN_GRACE_S}", *containers.values()])
             self._podman.output([*_REMOVE, *containers.values()])
         if networks:
             self._podman.output(["network", "rm", "--force", *networks])

@@ -21,7 +21,7 @@ from evaldock_entrypoints.contract.adapter import (
     Served,
 )
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING
-from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode, UsageError
 from evaldock_entrypoints.contract.files import write_json
 
 ADAPTER_LOG = "adapter.log"
@@ -133,8 +133,14 @@ class AdapterWatch:
                     next_step="its last lines:\n" + indented(self.running.last_lines()),
                 )
 
-    def _ended(self) -> ExecutionError:
+    def _ended(self) -> EvaldockError:
         end = self.running.exit()
+        if end.code == ExitCode.USAGE:  # it looks at its settings before anything else
+            return UsageError(
+                "the adapter refuses its settings",
+                where="target.api_endpoint.adapter_config",
+                next_step="what it says:\n" + indented(end.last_lines),
+            )
         lines = f"; its last lines:\n{indented(end.last_lines)}" if end.last_lines else ""
         return ExecutionError(
             f"the adapter ended by itself ({how_it_ended(end, self.running.unit)})",

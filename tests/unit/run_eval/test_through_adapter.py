@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,17 @@ def test_a_score_that_rests_on_no_question_is_none(tmp_path: Path, endpoint: Run
     assert (results["exit_code"], results["status"]) == (5, "incomplete")
     assert results["partial"]["reasons"] == ["the harness scored samples, and it asked the endpoint nothing"]
     assert asked(endpoint) == [0] * ITEMS
+
+
+def test_an_endpoint_that_goes_away_for_good_is_what_ended_the_task(tmp_path: Path) -> None:
+    settings = (
+        "target.api_endpoint.adapter_config.interceptors=[{name: endpoint, config: {total_timeout_s: 1}}]"
+    )
+    with running_endpoint(answers=[toy_answers(tmp_path)], latency_ms=300) as leaving:
+        timer = threading.Timer(2.5, lambda: os.kill(leaving.pid, signal.SIGKILL))
+        timer.start()
+        results = run_toy(leaving, tmp_path / "out", "honest", settings)
+        timer.join()
+    assert results["exit_code"] == 3
+    assert "requests failed for good" in results["error"]["message"]
+    assert "resume" in results["error"]["next"]
