@@ -39,7 +39,7 @@ def crowd(folder: Path, effort: Effort) -> Table:
         columns=_COLUMNS,
         rows=rows,
         goals=_goals(best.get(OURS.name), bound, errors.get(OURS.name), memory.get(OURS.name)),
-        baseline=sorted((one.per_second for one in outcomes[DIRECT]), reverse=True),
+        baseline=sorted((one.per_second for one in outcomes[RAW.name]), reverse=True),
         notes=bench.notes(),
     )
 

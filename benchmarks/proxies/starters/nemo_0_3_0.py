@@ -1,4 +1,6 @@
-"""Runs in the peer's own environment: starts NeMo Evaluator 0.3.0's adapter proxy as its orchestrator does.
+"""Runs in the peer's own environment: starts NeMo Evaluator 0.3.0's adapter proxy.
+
+Its orchestrator adds a store of model traffic; without it the peer is the faster.
 
 `python start_nemo_0_3_0.py JSON` with the arguments of start_adapter_proxy.
 """
