@@ -160,7 +160,7 @@ def test_a_plans_image_comes_from_the_sites_mirror_and_its_container_is_of_the_p
     plan = plan_of({"evaluation": {"tasks": ["gsm8k"]}, "target": {"api_endpoint": endpoint}})
     unit = Unit(name="tiny", role="evaluation", image=place.pin("evaldock/tiny"), argv=("x",), network="none")
     evaluation = replace(plan.evaluations[0], units=(unit,))
-    pulled = replace(plan, run_id="pull-test", engine="docker", evaluations=(evaluation,))
+    pulled = replace(plan, run_id="pull-test", engine="docker", adapter=None, evaluations=(evaluation,))
     with engine_for(pulled, lambda _: None) as engine:
         engine.create(unit, user="1:1", network=None, alias=None, secrets={})
     container = place.client.containers.get("evaldock-pull-test-tiny")
