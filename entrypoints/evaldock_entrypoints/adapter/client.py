@@ -1,6 +1,7 @@
 """A harness's connection, as far as one request of it goes."""
 
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import orjson
 
 MAX_BODY_BYTES = 64 * 1024**2
+_SOON_S = 0.2  # no harness gives up sooner
 EVENT_STREAM = "text/event-stream"
 _DROPPED = frozenset(
     {
@@ -41,13 +43,14 @@ class TooLargeError(Exception):
 class Client:
     """One request's connection: read the body, send an answer, know whether it arrived."""
 
-    __slots__ = ("_begun", "_receive", "_scope", "_send", "_transport", "is_crowded")
+    __slots__ = ("_began", "_begun", "_receive", "_scope", "_send", "_transport", "is_crowded")
 
     def __init__(self, scope: Scope, receive: Any, send: Any, *, is_crowded: bool = False) -> None:
         """is_crowded: the connection is closed after the answer, to make room for another."""
         self._scope, self._receive, self._send = scope, receive, send
         self._transport = scope["extensions"]["evaldock.transport"]
         self._begun = False
+        self._began = time.monotonic()
         self.is_crowded = is_crowded
 
     def headers(self) -> dict[str, str]:
@@ -75,7 +78,7 @@ class Client:
         """Send a whole answer; return whether the client was still there to take it."""
         lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         lines.append((b"content-length", str(len(body)).encode()))
-        is_there = not self._transport.is_closing()  # asked before: after the answer we may close it
+        is_there = not self._has_left()  # asked before: after the answer we may close it
         await self._start(status, lines)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         return is_there
@@ -96,7 +99,7 @@ class Client:
 
     async def end(self) -> bool:
         """End a streamed answer; return whether the client was still there to take it."""
-        is_there = not self._transport.is_closing()
+        is_there = not self._has_left()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         return is_there
 
@@ -119,6 +122,11 @@ class Client:
             except ConnectionResetError:  # it hung up with bytes unread
                 return True
         return False
+
+    def _has_left(self) -> bool:
+        """Tell whether nobody takes the answer: one who waited long may have hung up a moment ago."""
+        waited_s = time.monotonic() - self._began
+        return self.is_gone() if waited_s > _SOON_S else bool(self._transport.is_closing())
 
     async def _start(self, status: int, lines: list[tuple[bytes, bytes]]) -> None:
         self._begun = True
