@@ -363,14 +363,14 @@ def made_up_lock() -> ImagesLock:
     images = {
         name: LockedImage(
             name=name,
-            kind="harness" if name in registry.harnesses else "backend",
+            kind="entrypoints" if entry.kind == "adapter" else entry.kind,
             version="1",
             digest=digest,
             image_id=digest,
             size_bytes=1,
             input_hash=digest,
         )
-        for name in (*registry.harnesses, *registry.backends)
+        for name, entry in registry.images.items()
     }
     return ImagesLock(images=images)
 
