@@ -10,6 +10,8 @@ from tests.kit.upstreams import asked, asking, terms, upstream_at
 
 from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
 
+pytestmark = pytest.mark.slow  # starts servers, or waits
+
 GOOD = b'{"choices": [{"index": 0, "text": "x", "finish_reason": "stop"}]}'
 LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
 OK = b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + GOOD

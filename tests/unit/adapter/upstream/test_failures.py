@@ -16,6 +16,8 @@ from tests.kit.upstreams import KEY, asked, asking, terms, upstream_at
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
 
+pytestmark = pytest.mark.slow  # starts servers, or waits
+
 
 @pytest.fixture(params=["http", "https"])
 def scheme(request: pytest.FixtureRequest) -> str:
