@@ -22,19 +22,36 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-@pytest.fixture(scope="session")
-def images() -> dict[str, LockedImage]:
-    """Every image, built when its inputs changed."""
-    return build_images((), report=_say)
+CORE = ("entrypoints", "llamacpp", "lm-eval", "human-eval")  # what a run may need without naming it
+
+
+class Images(dict[str, LockedImage]):
+    """Images by name, the core ones at once, others when asked for; built only when their inputs changed."""
+
+    host: str | None = None  # of the engine that is to hold them
+
+    def __missing__(self, name: str) -> LockedImage:
+        image = build_images((name,), report=_say)[name]
+        if self.host is not None:
+            load_image(image, self.host)
+        self[name] = image
+        return image
 
 
 @pytest.fixture(scope="session")
-def engine_host(images: dict[str, LockedImage]) -> Iterator[str]:
-    """The address of an engine that holds every image."""
+def images() -> Images:
+    """Every image; the engine holds it too once there is one."""
+    return Images(build_images(CORE, report=_say))
+
+
+@pytest.fixture(scope="session")
+def engine_host(images: Images) -> Iterator[str]:
+    """The address of an engine that holds the core images."""
     with running_engine(report=_say) as host:
         before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), host
         for image in images.values():
             load_image(image, host)
+        images.host = host
         yield host
         os.environ.pop("DOCKER_HOST") if before is None else os.environ.update(DOCKER_HOST=before)
 

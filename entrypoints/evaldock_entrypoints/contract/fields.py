@@ -69,6 +69,8 @@ def _gpus(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+# A further model's part in a task; it stands in paths: /aux/<role>/v1.
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Switch = Annotated[
     bool,
     BeforeValidator(_switch),

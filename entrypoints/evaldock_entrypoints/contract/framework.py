@@ -7,10 +7,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaldock_entrypoints.contract.errors import HarnessError
+from evaldock_entrypoints.contract.fields import Role
 from evaldock_entrypoints.contract.wording import reason
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding"]
-Capability = Literal["logprobs", "tools", "judge", "tokenizer", "code_execution"]
+Capability = Literal["logprobs", "tools", "tokenizer", "code_execution"]
 
 
 class _Declared(BaseModel):
@@ -34,6 +35,7 @@ class Extra(_Declared):
     type: Literal["int", "float", "str", "bool", "path"]
     description: str
     default: str | int | float | bool | None = None
+    choices: list[str] = Field(default_factory=list)  # of type str: what it may be; empty: anything
 
 
 class DataSource(_Declared):
@@ -53,7 +55,7 @@ class Phase(_Declared):
     argv: list[Any]
     files: dict[str, Any] = Field(default_factory=dict)
     env: dict[str, Any] = Field(default_factory=dict)
-    network: Literal["endpoint", "none"] = "endpoint"
+    network: Literal["endpoint", "replay", "none"] = "endpoint"  # replay: the store's answers, and no way out
     executes_model_code: bool = False
     writes: list[str] = Field(default_factory=list)  # folders below native/ that it may write in a sandbox
     progress: str | None = None  # regular expression over output lines with groups "done" and "total"
@@ -67,6 +69,7 @@ class Task(_Declared):
     native: str | None = None  # the harness's own name where it differs
     endpoint_types: list[EndpointType]
     capabilities: list[Capability] = Field(default_factory=list)
+    auxiliary: list[Role] = Field(default_factory=list)  # further models it asks, by their role in the target
     data: list[DataSource] = Field(default_factory=list)
     params: dict[str, Any] = Field(default_factory=dict)
     extras: dict[str, Any] = Field(default_factory=dict)  # values of declared extras
@@ -86,6 +89,7 @@ class Framework(_Declared):
     framework: About
     params: dict[str, Any] = Field(default_factory=dict)
     extras: dict[str, Extra] = Field(default_factory=dict)
+    repeats: Literal["native", "runs"] = "runs"  # who repeats: the harness itself, or run_eval starts it anew
     phases: list[Phase]
     tasks: list[Task]
 

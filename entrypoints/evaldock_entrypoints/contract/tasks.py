@@ -105,14 +105,20 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def _refuse_wrong_type(framework: Framework, layer: Requested, name: str, value: Any) -> None:
-    declared = framework.extras[name].type
-    types, wanted = _KINDS[declared]
-    is_wrong_bool = isinstance(value, bool) and declared != "bool"
+    declared = framework.extras[name]
+    types, wanted = _KINDS[declared.type]
+    is_wrong_bool = isinstance(value, bool) and declared.type != "bool"
     if value is not None and (is_wrong_bool or not isinstance(value, types)):
         raise UsageError(
-            f'the extra "{name}" is of type {declared}, not {value!r}',
+            f'the extra "{name}" is of type {declared.type}, not {value!r}',
             where=layer.place("extra", name),
             next_step=f"give {wanted}",
+        )
+    if value is not None and declared.choices and value not in declared.choices:
+        raise UsageError(
+            f'the extra "{name}" cannot be {value!r}',
+            where=layer.place("extra", name),
+            next_step=nearest(str(value), declared.choices),
         )
 
 
