@@ -167,16 +167,23 @@ def test_a_harness_reaches_its_adapter_and_nothing_else(
     url = f"http://{'127.0.0.1' if way == 'host' else own_address()}:{endpoint.port}/v1"
     targets = targets_of(client, endpoint.port)
     plan = toy_plan(
-        tmp_path, url, "reach", key_name="TOY_SECRET", targets=targets, engine=engine, network=wanted
+        *(tmp_path, url, "reach"),
+        second="honest",
+        key_name="TOY_SECRET",
+        targets=targets,
+        engine=engine,
+        network=wanted,
     )
     assert plan.adapter is not None
     assert plan.adapter.unit.network == way
     seen = Inspecting(lambda: docker_containers(client) if engine == "docker" else podman_containers(podman))
     with slow(endpoint):
-        (end,) = execute(plan, seen)
+        end, other = execute(plan, seen)
     assert end.exit_code is ExitCode.COMPLETE, end.results
     assert accuracy(end) == SHARE
     assert_sealed(end, plan)
+    assert reached(end)["usurped"] == [404, 200]  # in the other task's name it asks nothing
+    assert other.status == "complete", other.results
     harness, adapter = seen.containers["toy.sums-ask"], seen.containers["adapter"]
     assert harness["HostConfig"]["NetworkMode"] == "none"
     assert CANARY not in json.dumps(harness)

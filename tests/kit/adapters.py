@@ -14,7 +14,14 @@ from typing import Any
 import requests
 
 from evaldock_entrypoints.adapter.client import EVENT_STREAM
-from evaldock_entrypoints.contract.adapter import EXCHANGES, AdapterSettings, Served, TaskSettings
+from evaldock_entrypoints.contract.adapter import (
+    EXCHANGES,
+    SOCKET_NAME,
+    AdapterSettings,
+    Served,
+    TaskSettings,
+    socket_folder,
+)
 from evaldock_entrypoints.contract.framework import EndpointType
 from evaldock_entrypoints.contract.target import Interceptor
 from evaldock_entrypoints.exchanges.traffic import SessionTraffic, read_traffic
@@ -54,6 +61,10 @@ class RunningAdapter:
 
     def exchanges(self, task: str = TASK) -> Path:
         return self.folder / task / EXCHANGES
+
+    def control(self, task: str = TASK) -> Path:
+        """Where this task's harness hands over the socket it listens on."""
+        return self.folder / "adapter" / socket_folder(task) / SOCKET_NAME
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal; return its exit status."""

@@ -12,7 +12,7 @@ from typing import Any
 from evaldock.compiler import Inputs, Surroundings, compile_plan
 from evaldock.executors.adapter import Counts
 from evaldock.executors.outcome import TaskEnd, worst
-from evaldock.plan import Adapter, Evaluation, Mount, Plan, Unit
+from evaldock.plan import Evaluation, Mount, Plan, Unit
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.session import execute
 from evaldock.supply.lock import built_pins
@@ -46,16 +46,17 @@ def toy_plan(
     url: str,
     mode: str = "honest",
     *,
-    modes: tuple[str, ...] = (),
+    second: str | None = None,
     key_name: str | None = None,
     targets: Sequence[tuple[str, str, int]] = (),
     deployment: Mapping[str, Any] | None = None,
     over: Mapping[str, Any] | None = None,
     **execution: Any,
 ) -> Plan:
-    """Return the plan of one toy task per mode, against the endpoint at url or a deployment.
+    """Return the plan of a toy task in this mode, against the endpoint at url or a deployment.
 
-    targets: what the mode "reach" tries to reach, by name. over: laid over the rest of the document.
+    second: the mode of a second task after it. targets: what the mode "reach" tries to reach, by name. over:
+    laid over the rest of the document.
     """
     registry = Registry(
         harnesses={
@@ -69,11 +70,15 @@ def toy_plan(
         }
     )
     endpoint = {"url": url, "model_id": "fake-model", "type": "completions", "api_key_name": key_name}
-    extra = {"mode": mode, "targets": json.dumps(targets)}
+    modes = {"sums": mode} if second is None else {"sums": mode, "sums_again": second}
+    tasks = [
+        {"name": name, "params": {"extra": {"mode": one, "targets": json.dumps(targets)}}}
+        for name, one in modes.items()
+    ]
     tree = {
         **({} if deployment is None else {"deployment": deployment}),
         "target": {"api_endpoint": endpoint},
-        "evaluation": {"tasks": [{"name": "sums", "params": {"extra": extra}}]},
+        "evaluation": {"tasks": tasks},
         "execution": execution,
         "output": {"dir": str(output_dir)},
     }
@@ -85,20 +90,7 @@ def toy_plan(
     merged = merge([Layer(tree=tree, name="toy"), Layer(tree=dict(over or {}), name="over")])
     document = validate(Document, merged)
     plan = compile_plan(Inputs(document=document, merged=merged, registry=registry, pins=pins, around=around))
-    evaluations = [_mounted(plan.evaluations[0])]
-    # A second task beside it shows that others go on.
-    evaluations += [_renamed(_mounted(plan.evaluations[0]), plan, other) for other in modes]
-    return replace(plan, evaluations=tuple(evaluations), adapter=_for_all(plan.adapter, evaluations))
-
-
-def _for_all(adapter: Adapter | None, evaluations: Sequence[Evaluation]) -> Adapter:
-    """Return the adapter that stands before all these tasks as it stands before the first."""
-    assert adapter is not None
-    (first,) = adapter.settings.tasks.values()
-    tasks = {
-        each.folder: first.model_copy(update={"folder": f"/results/{each.folder}"}) for each in evaluations
-    }
-    return replace(adapter, settings=adapter.settings.model_copy(update={"tasks": tasks}))
+    return replace(plan, evaluations=tuple(map(_mounted, plan.evaluations)))
 
 
 def _mounted(evaluation: Evaluation) -> Evaluation:
@@ -111,17 +103,6 @@ def _with_harness(unit: Unit) -> Unit:
         Mount(source=str(FOLDER / "data"), target="/opt/data"),
     )
     return replace(unit, mounts=(*unit.mounts, *mounts))
-
-
-def _renamed(evaluation: Evaluation, plan: Plan, mode: str) -> Evaluation:
-    folder = f"{evaluation.folder}-{mode}"
-    before, after = (f"{plan.run_dir}/{name}" for name in (evaluation.folder, folder))
-    units = []
-    for unit in evaluation.units:
-        mounts = tuple(replace(mount, source=mount.source.replace(before, after)) for mount in unit.mounts)
-        argv = (*unit.argv, "--overrides", f"params.extra.mode={mode}")
-        units.append(replace(unit, name=f"{unit.name}-{mode}", mounts=mounts, argv=argv))
-    return replace(evaluation, folder=folder, units=tuple(units))
 
 
 def start_in_background(output_dir: Path, url: str, mode: str) -> subprocess.Popen[str]:

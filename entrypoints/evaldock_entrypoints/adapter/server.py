@@ -24,12 +24,12 @@ from evaldock_entrypoints.adapter.status import StatusFile, error_tree
 from evaldock_entrypoints.adapter.upstream import Upstream, connection_room, terms_of
 from evaldock_entrypoints.contract.adapter import (
     EXCHANGES,
-    SOCKET_FOLDER,
     SOCKET_NAME,
     STATUS_NAME,
     AdapterSettings,
     Served,
     TaskSettings,
+    socket_folder,
 )
 from evaldock_entrypoints.contract.chain import caching_of, policy_of, streaming_of
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError
@@ -132,11 +132,10 @@ class Adapter:
         self, served: Served, policy: EndpointPolicy, stack: contextlib.AsyncExitStack
     ) -> Upstream:
         """Return the pool of this endpoint: tasks that ask the same one in the same way share its limits."""
-        addresses = [*served.base_urls, *policy.replicas]
-        identity = repr((addresses, served.api_key_name, policy.model_dump_json()))
+        identity = repr((served.base_urls, served.api_key_name, policy.model_dump_json()))
         if identity not in self.upstreams:
             upstream = Upstream(
-                addresses,
+                served.base_urls,
                 policy=policy,
                 api_key=self.keys.get(served.api_key_name or ""),
                 redact=Redaction(list(self.keys.values())),
@@ -156,7 +155,6 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
         listeners = Listeners(
             app=app,
             room=max(_FEWEST_CONNECTIONS, connection_room()),
-            has_task=adapter.lanes.__contains__,
             begin=lambda task: adapter.lanes[task].store.begin(),
             settle=adapter.settle,
         )
@@ -177,8 +175,9 @@ async def _write_last(status: StatusFile) -> None:
 
 def _listen(settings: AdapterSettings, folder: Path, listeners: Listeners) -> dict[str, Any]:
     try:
-        (folder / SOCKET_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-        listeners.take_over(folder / SOCKET_FOLDER / SOCKET_NAME)
+        for task in settings.tasks:
+            (folder / socket_folder(task)).mkdir(mode=0o700, parents=True, exist_ok=True)
+            listeners.take_over(folder / socket_folder(task) / SOCKET_NAME, task)
         if settings.listen is None:
             return {}
         host, _, port = settings.listen.rpartition(":")
@@ -186,7 +185,7 @@ def _listen(settings: AdapterSettings, folder: Path, listeners: Listeners) -> di
     except OSError as error:
         raise ExecutionError(
             f"the adapter cannot listen: {error}",
-            where=settings.listen or str(folder / SOCKET_FOLDER),
+            where=settings.listen or str(folder),
             next_step="name another address, or see who may write to the run's folder",
         ) from error
     listeners.listen(listener, None)

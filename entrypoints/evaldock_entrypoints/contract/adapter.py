@@ -1,6 +1,7 @@
 """What an adapter is told: which endpoints it stands before, for which tasks, through which chain."""
 
 import hashlib
+from pathlib import PurePosixPath
 
 from pydantic import Field
 
@@ -8,7 +9,6 @@ from evaldock_entrypoints.contract.fields import Strict, Switch, Whole
 from evaldock_entrypoints.contract.framework import EndpointType
 from evaldock_entrypoints.contract.target import Interceptor
 
-SOCKET_FOLDER = "socket"  # below the adapter's own folder
 SOCKET_NAME = "adapter.sock"
 STATUS_NAME = "status.json"
 EXCHANGES = "exchanges"
@@ -45,6 +45,11 @@ class AdapterSettings(Strict):
     folder: str = Field(description="the adapter's own: its socket, its status and its log")
     listen: str | None = Field(default=None, description="HOST:PORT to listen on besides; port 0: a free one")
     replay: Switch = Field(default=False, description="answer from the store alone; a miss is an error")
+
+
+def socket_folder(task: str) -> PurePosixPath:
+    """Return where, below the adapter's own folder, the socket is that this task's harness may reach."""
+    return PurePosixPath("socket", task)
 
 
 def identity_of(*facts: str) -> str:

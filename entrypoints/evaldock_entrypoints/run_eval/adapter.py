@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.adapter import (
-    SOCKET_FOLDER,
     SOCKET_NAME,
     STATUS_NAME,
     AdapterSettings,
     TaskSettings,
+    socket_folder,
 )
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
@@ -73,8 +73,8 @@ def doorway(
         own = None
         if socket_path is None:
             own = stack.enter_context(own_adapter(task, settings, environ, job.logs_dir / "adapter.log"))
-            socket_path = own.folder / SOCKET_FOLDER / SOCKET_NAME
-        listener = stack.enter_context(handed_over(task, socket_path))
+            socket_path = own.folder / socket_folder(task) / SOCKET_NAME
+        listener = stack.enter_context(handed_over(socket_path))
         base = f"http://127.0.0.1:{listener.port}/t/{task}/v1"
         reached = replace(
             job.endpoint, base_url=base, url=route_url(base, job.endpoint.type), api_key_name=None
@@ -83,13 +83,13 @@ def doorway(
 
 
 @contextmanager
-def handed_over(task: str, path: Path) -> Iterator["HandedOver"]:
+def handed_over(path: Path) -> Iterator["HandedOver"]:
     """Listen on this network's loopback and hand the socket to the adapter; raises ExecutionError.
 
     The adapter answers there until the block ends.
     """
     with _connected(path) as control, socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-        handed = HandedOver(port=int(listener.getsockname()[1]), task=task, path=path, control=control)
+        handed = HandedOver(port=int(listener.getsockname()[1]), path=path, control=control)
         handed.tell([listener.fileno()])
         listener.close()  # it is the adapter's from now on
         yield handed
@@ -100,7 +100,6 @@ class HandedOver:
     """A listening socket that the adapter has. control: the connection that keeps it open."""
 
     port: int
-    task: str
     path: Path
     control: socket.socket
 
@@ -111,9 +110,9 @@ class HandedOver:
             raise told(stopped)
 
     def tell(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """Send the task's name, with descriptors; return the adapter's answer. Raises ExecutionError."""
+        """Send descriptors, or ask without any; return the adapter's answer. Raises ExecutionError."""
         try:
-            socket.send_fds(self.control, [json.dumps({"task": self.task}).encode()], numbers)
+            socket.send_fds(self.control, [b"\n"], numbers)
             answer: dict[str, Any] = json.loads(_line(self.control) or b"{}")
         except (OSError, ValueError) as error:
             raise _unreachable(self.path, error) from error

@@ -17,7 +17,7 @@ from evaldock.plan import (
     UnitNetwork,
 )
 from evaldock.registry import Registry
-from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_FOLDER, SOCKET_NAME
+from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_NAME, socket_folder
 from evaldock_entrypoints.contract.document import TaskRequest
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import UsageError
@@ -34,7 +34,9 @@ from evaldock_entrypoints.contract.tasks import (
 )
 
 RESULTS_TARGET = "/results"
-ADAPTER_TARGET = "/evaldock/adapter"  # where a harness finds the adapter's socket, and nothing else of it
+ADAPTER_TARGET = (
+    "/evaldock/adapter"  # where a harness finds its task's socket, and nothing else of the adapter
+)
 DOCUMENT_TARGET = "/evaldock/run.yaml"
 DATA_TARGET = "/mnt/data"
 SCRATCH_DIR = "/tmp/evaldock"  # a tmpfs of the container's own
@@ -167,7 +169,7 @@ def _unit(inputs: Inputs, asked: Asked, phases: Sequence[Phase]) -> Unit:
         },
         mounts=(
             *_mounts(inputs, asked, phases if sandboxed else None),
-            *((_socket(inputs),) if networked else ()),
+            *((_socket(inputs, asked),) if networked else ()),
         ),
         gpus=inputs.gpus()[1] if networked else "none",
         limits=SCORING_LIMITS if sandboxed else Limits(memory=inputs.document.execution.memory),
@@ -201,8 +203,8 @@ def _reach(inputs: Inputs) -> tuple[str, ...]:
     return ("--adapter_socket", socket, "--network", inputs.document.execution.network)
 
 
-def _socket(inputs: Inputs) -> Mount:
-    folder = PurePosixPath(inputs.around.run_dir) / ADAPTER_FOLDER / SOCKET_FOLDER
+def _socket(inputs: Inputs, asked: Asked) -> Mount:
+    folder = PurePosixPath(inputs.around.run_dir) / ADAPTER_FOLDER / socket_folder(asked.name)
     return Mount(source=str(folder), target=ADAPTER_TARGET)
 
 

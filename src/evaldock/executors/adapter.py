@@ -14,11 +14,11 @@ from evaldock.plan import ADAPTER_FOLDER, SETTINGS_NAME, Adapter, Evaluation, Ne
 from evaldock.untrusted_files import UnreadableFileError, read_json
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.adapter import (
-    SOCKET_FOLDER,
     SOCKET_NAME,
     STATUS_NAME,
     AdapterSettings,
     Served,
+    socket_folder,
 )
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode, UsageError
@@ -179,7 +179,8 @@ def _prepared_folder(launcher: Launcher, adapter: Adapter) -> Path:
     """Write the settings, and take away what an adapter of an earlier attempt said."""
     folder = Path(launcher.plan.run_dir) / ADAPTER_FOLDER
     (folder / STATUS_NAME).unlink(missing_ok=True)
-    (folder / SOCKET_FOLDER / SOCKET_NAME).unlink(missing_ok=True)
+    for task in adapter.settings.tasks:
+        (folder / socket_folder(task) / SOCKET_NAME).unlink(missing_ok=True)
     settings = spelt_settings(adapter.settings, lambda text: launcher.engine.spelt(adapter.unit, text))
     write_json(folder / SETTINGS_NAME, settings.model_dump(mode="json"))
     return folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evaldock.plan import ADAPTER_FOLDER, Plan
 from evaldock.schema import schema_file
-from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_FOLDER
+from evaldock_entrypoints.contract.adapter import EXCHANGES, socket_folder
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, UsageError
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import Merged
@@ -47,7 +47,8 @@ def prepare_folders(plan: Plan, merged: Merged) -> None:
             if not mount.read_only:
                 Path(mount.source).mkdir(parents=True, exist_ok=True)
         if plan.adapter is not None:
-            _make_socket_folder(root / ADAPTER_FOLDER)
+            for task in plan.adapter.settings.tasks:
+                _make_socket_folder(root / ADAPTER_FOLDER / socket_folder(task))
         root.mkdir(parents=True, exist_ok=True)
         write_yaml(root / "run.yaml", dict(plan.document), schema=schema_file("document"))
     except OSError as error:
@@ -55,9 +56,9 @@ def prepare_folders(plan: Plan, merged: Merged) -> None:
 
 
 def _make_socket_folder(folder: Path) -> None:
-    """Make the folder through which harnesses reach the adapter: for this user alone."""
-    (folder / SOCKET_FOLDER).mkdir(parents=True, exist_ok=True)
-    (folder / SOCKET_FOLDER).chmod(0o700)
+    """Make the folder through which a task's harness reaches the adapter: for this user alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _unwritable(root: Path, merged: Merged, error: OSError) -> EvaldockError:

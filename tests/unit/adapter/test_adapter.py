@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +14,6 @@ import requests
 from tests.kit.adapters import TASK, RunningAdapter, chat, running_adapter, settings_for, streamed
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
-from evaldock_entrypoints.contract.adapter import SOCKET_FOLDER, SOCKET_NAME
-from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.run_eval.adapter import handed_over
 
 QUESTION = "What is 7 + 7?"
@@ -234,8 +233,7 @@ def test_the_key_is_the_adapters_and_no_credential_of_the_harness_passes(tmp_pat
 def test_a_listening_socket_that_is_handed_over_is_answered_and_closed_with_its_giver(
     adapter: RunningAdapter,
 ) -> None:
-    control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with handed_over(TASK, control) as listener:
+    with handed_over(adapter.control()) as listener:
         for path in ("/v1", f"/t/{TASK}/v1"):
             answer = requests.post(
                 f"http://127.0.0.1:{listener.port}{path}/chat/completions", json=chat(QUESTION), timeout=10
@@ -249,32 +247,53 @@ def test_a_listening_socket_that_is_handed_over_is_answered_and_closed_with_its_
 
 
 def test_what_was_answered_is_on_disk_once_the_task_is_settled(adapter: RunningAdapter) -> None:
-    control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with handed_over(TASK, control) as listener:
+    with handed_over(adapter.control()) as listener:
         url = f"http://127.0.0.1:{listener.port}/v1/chat/completions"
         assert requests.post(url, json=chat(QUESTION), timeout=10).status_code == 200
         listener.settle()
     assert adapter.traffic().target.requests == 1  # while the adapter runs on
 
 
-def test_a_socket_for_a_task_that_is_not_there_is_refused(adapter: RunningAdapter) -> None:
-    control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with pytest.raises(ExecutionError, match="no task"), handed_over("other.task", control):
-        pass
+def test_whose_harness_it_is_says_the_socket_and_not_the_harness(
+    tmp_path: Path, endpoint: RunningEndpoint
+) -> None:
+    settings = settings_for(tmp_path, [endpoint.url], tasks=["toy.a", "toy.b"])
+    with running_adapter(settings) as adapter, lying(adapter.control("toy.a"), "toy.b") as port:
+        own, others = (f"http://127.0.0.1:{port}{path}/v1/chat/completions" for path in ("", "/t/toy.b"))
+        assert requests.post(own, json=chat(QUESTION), timeout=10).status_code == 200
+        refused = requests.post(others, json=chat(QUESTION), timeout=10)
+        assert (refused.status_code, "toy.a" in refused.text) == (404, True)
+        adapter.stop()
+    assert adapter.traffic("toy.a").target.requests == 1
+    assert list(adapter.exchanges("toy.b").iterdir()) == []
+
+
+@contextlib.contextmanager
+def lying(control: Path, task: str) -> Iterator[int]:
+    """Hand a listening socket over where another task's harness does, for this task; yields its port."""
+    with (
+        contextlib.chdir(control.parent),  # the whole path may be too long
+        socket.socket(socket.AF_UNIX) as visitor,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        visitor.connect(control.name)
+        socket.send_fds(visitor, [json.dumps({"task": task}).encode()], [listener.fileno()])
+        assert json.loads(visitor.recv(4096))["ok"] is True
+        yield listener.getsockname()[1]
 
 
 def test_a_socket_that_does_not_listen_for_tcp_is_refused(adapter: RunningAdapter) -> None:
     with (
-        contextlib.chdir(adapter.folder / "adapter" / SOCKET_FOLDER),  # the whole path may be too long
+        contextlib.chdir(adapter.control().parent),  # the whole path may be too long
         socket.socket(socket.AF_UNIX) as named,
         socket.socket() as deaf,
         socket.socket(socket.AF_UNIX) as control,
     ):
         named.bind("named")
         named.listen()
-        control.connect(SOCKET_NAME)
+        control.connect(adapter.control().name)
         for refused in (named, deaf):
-            socket.send_fds(control, [json.dumps({"task": TASK}).encode()], [refused.fileno()])
+            socket.send_fds(control, [b"\n"], [refused.fileno()])
             assert json.loads(control.recv(4096))["ok"] is False
     assert adapter.post(chat(QUESTION)).status_code == 200
 
@@ -282,10 +301,11 @@ def test_a_socket_that_does_not_listen_for_tcp_is_refused(adapter: RunningAdapte
 @pytest.mark.slow
 def test_a_folder_of_any_length_takes_the_socket(tmp_path: Path, endpoint: RunningEndpoint) -> None:
     deep = tmp_path / ("d" * 120)
-    with running_adapter(settings_for(deep, [endpoint.url])) as adapter:
-        control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-        with handed_over(TASK, control) as listener:
-            assert requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=10).status_code == 200
+    with (
+        running_adapter(settings_for(deep, [endpoint.url])) as adapter,
+        handed_over(adapter.control()) as listener,
+    ):
+        assert requests.get(f"http://127.0.0.1:{listener.port}/health", timeout=10).status_code == 200
 
 
 @pytest.mark.slow
@@ -354,12 +374,12 @@ def test_a_harness_that_came_and_asked_nothing_is_told_from_the_one_before_it(
 ) -> None:
     settings = settings_for(tmp_path, [endpoint.url])
     with running_adapter(settings) as first:
-        with handed_over(TASK, first.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME):
+        with handed_over(first.control()):
             first.post(chat(QUESTION))
         first.stop()
     assert first.traffic().target.requests == 1
     with running_adapter(settings) as second:
-        with handed_over(TASK, second.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME):
+        with handed_over(second.control()):
             pass
         second.stop()
     assert second.traffic().target.requests == 0

@@ -10,7 +10,7 @@ from tests.kit.adapters import TASK, RunningAdapter, chat, running_adapter, sett
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.adapter.client import MAX_BODY_BYTES, Client
-from evaldock_entrypoints.contract.adapter import SOCKET_FOLDER, SOCKET_NAME, AdapterSettings
+from evaldock_entrypoints.contract.adapter import AdapterSettings
 from evaldock_entrypoints.run_eval.adapter import handed_over
 
 GUARD = """
@@ -51,8 +51,7 @@ def test_a_request_too_large_to_be_read_is_a_failure(adapter: RunningAdapter) ->
 
 
 def test_a_model_that_the_task_does_not_have_is_a_failure(adapter: RunningAdapter) -> None:
-    control = adapter.folder / "adapter" / SOCKET_FOLDER / SOCKET_NAME
-    with handed_over(TASK, control) as listener:
+    with handed_over(adapter.control()) as listener:
         url = f"http://127.0.0.1:{listener.port}/aux/judge/v1/chat/completions"
         assert requests.post(url, json=chat(), timeout=10).status_code == 404
         listener.settle()

@@ -233,7 +233,7 @@ def test_ls_and_describe_speak_of_this_images_tasks() -> None:
         ).stdout
 
     assert "toy.sums" in call("ls")
-    assert [task["name"] for task in json.loads(call("ls", "--json"))] == ["sums"]
+    assert [task["name"] for task in json.loads(call("ls", "--json"))] == ["sums", "sums_again"]
     assert json.loads(call("describe", "sums"))["primary_metric"] == "acc"
 
 
