@@ -8,30 +8,13 @@ from typing import Any
 
 import orjson
 
+from evaldock_entrypoints.adapter.upstream.headers import NOT_SENT
+
 MAX_BODY_BYTES = 64 * 1024**2
 _SOON_S = 0.2  # no harness gives up sooner
 EVENT_STREAM = "text/event-stream"
-_DROPPED = frozenset(
-    {
-        *(
-            b"connection",
-            b"keep-alive",
-            b"proxy-connection",
-            b"te",
-            b"trailer",
-            b"transfer-encoding",
-            b"upgrade",
-        ),
-        *(b"host", b"content-length", b"accept-encoding", b"expect"),
-        *(
-            b"authorization",
-            b"api-key",
-            b"x-api-key",
-            b"proxy-authorization",
-            b"cookie",
-        ),  # the adapter has the key
-    }
-)
+_CREDENTIALS = {"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"}  # we have the key
+_DROPPED = frozenset(name.encode() for name in NOT_SENT | _CREDENTIALS)
 
 Scope = dict[str, Any]
 
@@ -76,11 +59,9 @@ class Client:
 
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
         """Send a whole answer; return whether the client was still there to take it."""
-        lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        lines.append((b"content-length", str(len(body)).encode()))
         is_there = not self._has_left()  # asked before: after the answer we may close it
-        await self._start(status, lines)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._start(status, {**headers, "content-length": str(len(body))})
+        await self._send_part(body, is_last=True)
         return is_there
 
     async def send_error(self, status: int, message: str, code: str, kind: str = "evaldock_error") -> bool:
@@ -92,23 +73,19 @@ class Client:
     async def part(self, status: int, headers: Mapping[str, str], chunk: bytes) -> None:
         """Send a part of a streamed answer, before the first one its head."""
         if not self._begun:
-            await self._start(
-                status, [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-            )
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self._start(status, headers)
+        await self._send_part(chunk, is_last=False)
 
     async def end(self) -> bool:
         """End a streamed answer; return whether the client was still there to take it."""
         is_there = not self._has_left()
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send_part(b"", is_last=True)
         return is_there
 
     async def cut(self, message: str) -> None:
         """Break a streamed answer off: an error event, then no proper end."""
         event = orjson.dumps({"error": {"message": message, "type": "evaldock_error", "code": "cut"}})
-        await self._send(
-            {"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True}
-        )
+        await self._send_part(b"data: " + event + b"\n\n", is_last=False)
         self._transport.close()
 
     def is_gone(self) -> bool:
@@ -128,8 +105,12 @@ class Client:
         waited_s = time.monotonic() - self._began
         return self.is_gone() if waited_s > _SOON_S else bool(self._transport.is_closing())
 
-    async def _start(self, status: int, lines: list[tuple[bytes, bytes]]) -> None:
+    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self._begun = True
+        lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         if self.is_crowded:
             lines.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def _send_part(self, part: bytes, *, is_last: bool) -> None:
+        await self._send({"type": "http.response.body", "body": part, "more_body": not is_last})

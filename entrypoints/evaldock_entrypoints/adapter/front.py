@@ -28,6 +28,7 @@ from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.key import digest_of
 from evaldock_entrypoints.exchanges.record import Exchange
 
+_NO_REPLY = Reply(status=500, headers={}, body=b"")
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
 _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
@@ -83,25 +84,36 @@ class Front:
             return
         reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms)
         if reply.kind is None:
-            self.lane.store.add(self._exchange(asking, reply, digest))
-        await client.send(reply.status, reply.headers, reply.body)
-
-    def _exchange(self, asking: Asking, reply: Reply, digest: bytes) -> Exchange:
-        return Exchange(
-            digest=digest,
-            ordinal=0,
-            role=self.role,
-            route=asking.path,
-            status=reply.status,
-            content_type=reply.headers.get("content-type", ""),
-            request=asking.body,
-            response=reply.body,
-            facts=Facts(
+            facts = Facts(
                 started_at=reply.started_at,
                 latency_ms=reply.latency_ms,
                 attempts=reply.attempts,
                 is_generation=False,
-            ),
+            )
+            self.lane.store.add(self._exchange(asking.path, asking.body, digest, facts, reply=reply))
+        await client.send(reply.status, reply.headers, reply.body)
+
+    def _exchange(
+        self,
+        route: str,
+        request: bytes,
+        digest: bytes,
+        facts: Facts,
+        *,
+        ordinal: int = 0,
+        reply: Reply = _NO_REPLY,
+    ) -> Exchange:
+        return Exchange(
+            digest=digest,
+            ordinal=ordinal,
+            role=self.role,
+            route=route,
+            status=reply.status,
+            content_type=reply.headers.get("content-type", ""),
+            request=request,
+            response=reply.body,
+            is_stream=reply.is_stream,
+            facts=facts,
         )
 
     async def _respond(self, call: Call, client: Client, arrived: int) -> None:
@@ -112,7 +124,7 @@ class Front:
         if early is not None:
             kind = "limit" if early.facts.error == "limit" else "chain"  # a refusal asked for, or no answer
             self._note_failure(call, kind, f"answered by an interceptor, status {early.status}", arrived)
-            await client.send(early.status, early.headers, early.body.encoded())
+            await _send_answer(early, client)
             return
         body = self._outgoing(call)
         digest = digest_of(self._below(call.route), body, call.body.tree)
@@ -167,17 +179,9 @@ class Front:
             digest=asked.digest,
         )
         reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
-        exchange = Exchange(
-            digest=asked.digest,
-            ordinal=asked.ordinal,
-            role=self.role,
-            route=call.route,
-            status=reply.status,
-            content_type=reply.headers.get("content-type", ""),
-            request=asked.body,
-            response=reply.body,
-            is_stream=reply.is_stream,
-            facts=facts_of(call, reply),
+        facts = facts_of(call, reply)
+        exchange = self._exchange(
+            call.route, asked.body, asked.digest, facts, ordinal=asked.ordinal, reply=reply
         )
         self._keep(exchange, reply, asked)
         return Obtained(
@@ -217,7 +221,7 @@ class Front:
         if answer.status >= 400:
             message = f"turned into status {answer.status} by an interceptor"
             self._note_failure(call, "chain", message, asked.arrived, asked.digest)
-            await client.send(answer.status, answer.headers, answer.body.encoded())
+            await _send_answer(answer, client)
             return False
         return await self._send(call, obtained, answer, client)
 
@@ -225,7 +229,7 @@ class Front:
         if obtained.sunk:
             return await client.end()
         if not call.wants_stream or not obtained.exchange.is_stream:
-            return await client.send(answer.status, answer.headers, answer.body.encoded())
+            return await _send_answer(answer, client)
         headers = {**_STREAM, KEY_HEADER: answer.headers[KEY_HEADER]}
         if self.passes_streams:
             return await client.send(answer.status, headers, obtained.exchange.response)
@@ -236,7 +240,7 @@ class Front:
         if obtained.sunk:
             await client.cut(obtained.exchange.facts.message or "the endpoint broke off")
             return
-        await client.send(answer.status, answer.headers, answer.body.encoded())
+        await _send_answer(answer, client)
 
     def _note_delivery(self, call: Call, asked: Asked, obtained: Obtained) -> None:
         counts = self.lane.counts
@@ -272,17 +276,9 @@ class Front:
         self.lane.counts.failed += 1
         now = time.time()
         facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
-        self.lane.store.fail(
-            Exchange(
-                digest=digest or digest_of(self._below(route), raw),
-                ordinal=0,
-                role=self.role,
-                route=route,
-                status=500,
-                content_type="",
-                request=raw,
-                response=b"",
-                facts=facts,
-            ),
-            arrived=arrived,
-        )
+        digest = digest or digest_of(self._below(route), raw)
+        self.lane.store.fail(self._exchange(route, raw, digest, facts), arrived=arrived)
+
+
+async def _send_answer(answer: Answer, client: Client) -> bool:
+    return await client.send(answer.status, answer.headers, answer.body.encoded())

@@ -1,9 +1,10 @@
 """Facts from a request and its reply: what completeness and metrics are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from evaldock_entrypoints.adapter.call import Call
+from evaldock_entrypoints.adapter.interceptors.shapes import choices_of
 from evaldock_entrypoints.adapter.upstream.reply import Reply
 from evaldock_entrypoints.exchanges.facts import Facts
 
@@ -24,7 +25,7 @@ def facts_of(call: Call, reply: Reply) -> Facts:
             message=reply.message,
         )
     tree = reply.tree or {}
-    choices = _choices(tree)
+    choices = choices_of(tree)
     usage = _mapping(tree.get("usage"))
     details = _mapping(usage.get("completion_tokens_details"))
     reasons = tuple(reason for choice in choices if isinstance(reason := choice.get("finish_reason"), str))
@@ -53,11 +54,6 @@ def is_generation(call: Call) -> bool:
     tree = call.body.tree or {}
     limits = [tree[name] for name in _LIMITS if isinstance(tree.get(name), int)]
     return not limits or min(limits) > 1
-
-
-def _choices(tree: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    found = tree.get("choices")
-    return [choice for choice in found if isinstance(choice, dict)] if isinstance(found, list) else []
 
 
 def _is_empty(choice: Mapping[str, Any]) -> bool:

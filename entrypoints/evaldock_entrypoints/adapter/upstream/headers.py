@@ -8,7 +8,7 @@ _HOP_BY_HOP = frozenset(
         *("te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
-_NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
+NOT_SENT = _HOP_BY_HOP | {"host", "content-length", "accept-encoding", "expect"}
 _NOT_GIVEN = _HOP_BY_HOP | {"content-length", "content-encoding", "set-cookie", "date", "server", "alt-svc"}
 
 
@@ -19,7 +19,7 @@ class SentHeaders:
         self.fixed = {"accept-encoding": "identity"}
         if api_key is not None:
             self.fixed["authorization"] = f"Bearer {api_key}"
-        self._left_out = _NOT_SENT | self.fixed.keys()
+        self._left_out = NOT_SENT | self.fixed.keys()
 
     def passed_on(self, asked: Mapping[str, str]) -> Mapping[str, str]:
         """Return those of the harness's headers that go out."""
