@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaldock_entrypoints.contract.adapter import Served, TaskSettings, identity_of
+from evaldock_entrypoints.contract.adapter import TaskSettings
 from evaldock_entrypoints.contract.chain import chain_of, module_folders
 from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
@@ -16,7 +16,12 @@ from evaldock_entrypoints.contract.layers import KeyPath, Layer, Merged
 from evaldock_entrypoints.contract.overrides import override_layer, split_overrides
 from evaldock_entrypoints.contract.reader import load_yaml
 from evaldock_entrypoints.contract.reading import Read, flag_layer, read
-from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint, Interceptor
+from evaldock_entrypoints.contract.served import (
+    auxiliary_model,
+    auxiliary_served,
+    model_at,
+    wanted_type,
+)
 from evaldock_entrypoints.contract.tasks import (
     EVERYWHERE,
     Requested,
@@ -123,50 +128,16 @@ def make_job(
 
 def task_settings(asked: Asked, job: Job) -> TaskSettings:
     """Return what an adapter of this task's own is told; raises UsageError for a chain that cannot be."""
-    target = asked.document.target
+    target, merged = asked.document.target, asked.read.merged
+    model = model_at(
+        target.api_endpoint, merged, _ENDPOINT, url=job.endpoint.base_url, model_id=job.endpoint.model_id
+    )
+    others = {role: auxiliary_model(role, wanted, merged) for role, wanted in target.auxiliary.items()}
     return TaskSettings(
-        target=_served(job, job.endpoint, target.api_endpoint, job.chain),
-        auxiliary={
-            role: _served(job, _auxiliary(role, wanted), wanted, _auxiliary_chain(asked, role, wanted))
-            for role, wanted in target.auxiliary.items()
-        },
+        target=model.served(job.endpoint.type, job.params),
+        auxiliary={role: auxiliary_served(other, job.params) for role, other in others.items()},
         folder=str(job.output_dir),
         modules=[str(Path(name).absolute()) for name in module_folders(target.api_endpoint.adapter_config)],
-    )
-
-
-def _auxiliary_chain(asked: Asked, role: str, wanted: AuxiliaryEndpoint) -> tuple[Interceptor, ...]:
-    return chain_of(wanted.adapter_config, asked.read.merged, ("target", "auxiliary", role, "adapter_config"))
-
-
-def _served(job: Job, endpoint: Endpoint, wanted: ApiEndpoint, chain: tuple[Interceptor, ...]) -> Served:
-    """Return a model as the adapter stands before it; an auxiliary one may have bounds of its own."""
-    own = wanted if isinstance(wanted, AuxiliaryEndpoint) else AuxiliaryEndpoint()
-    return Served(
-        base_urls=[endpoint.base_url],
-        model_id=endpoint.model_id,
-        type=endpoint.type,
-        api_key_name=endpoint.api_key_name,
-        identity=identity_of(endpoint.base_url.partition("?")[0], endpoint.model_id),
-        interceptors=list(chain),
-        request_timeout_s=float(own.request_timeout or job.params["request_timeout"]),
-        max_retries=job.params["max_retries"] if own.max_retries is None else own.max_retries,
-        stream=bool(wanted.stream),
-    )
-
-
-def _auxiliary(role: str, wanted: AuxiliaryEndpoint) -> Endpoint:
-    if not wanted.url or not wanted.model_id:
-        raise UsageError(
-            f'the auxiliary model "{role}" needs an address and a name',
-            where=f"target.auxiliary.{role}",
-            next_step="give url and model_id",
-        )
-    return endpoint_at(
-        wanted.url,
-        model_id=wanted.model_id,
-        endpoint_type=wanted.type or "chat",
-        api_key_name=wanted.api_key_name,
     )
 
 
@@ -267,11 +238,12 @@ def _endpoint(asked: Asked, framework: Framework, task: Task) -> Endpoint:
             where="--model_id",
             next_step="give --model_id, the name the endpoint serves",
         )
+    key = "url" if wanted.type is None else "type"
     return endpoint_at(
         wanted.url,
         model_id=wanted.model_id,
         endpoint_type=endpoint_type_of(
-            framework, task, wanted.type, place=merged.place((*_ENDPOINT, "type"))
+            framework, task, wanted_type(wanted), place=merged.place((*_ENDPOINT, key))
         ),
         api_key_name=wanted.api_key_name,
     )

@@ -1,7 +1,7 @@
 """The adapter's unit and its settings: which endpoints it stands before, through which chain."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from evaldock.compiler.inputs import Inputs
@@ -9,14 +9,15 @@ from evaldock.compiler.server import numeric_flags
 from evaldock.compiler.tasks import RESULTS_TARGET, Asked
 from evaldock.plan import ADAPTER_FOLDER, SETTINGS_NAME, Adapter, Mount, Stop, Unit, UnitNetwork
 from evaldock.registry import ADAPTER_IMAGE
-from evaldock_entrypoints.contract.adapter import AdapterSettings, Served, TaskSettings, identity_of
-from evaldock_entrypoints.contract.built_in_interceptors import CACHING, ENDPOINT
-from evaldock_entrypoints.contract.chain import caching_of, chain_of, module_folders, notes_of, policy_of
-from evaldock_entrypoints.contract.endpoint import base_url, is_local, type_of_route
+from evaldock_entrypoints.contract.adapter import AdapterSettings, TaskSettings, identity_of
+from evaldock_entrypoints.contract.built_in_interceptors import CACHING
+from evaldock_entrypoints.contract.chain import caching_of, module_folders, notes_of
+from evaldock_entrypoints.contract.endpoint import is_local
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.framework import EndpointType
 from evaldock_entrypoints.contract.layers import KeyPath
-from evaldock_entrypoints.contract.target import ApiEndpoint, AuxiliaryEndpoint, Interceptor
+from evaldock_entrypoints.contract.served import Model, auxiliary_model, auxiliary_served, model_at
+from evaldock_entrypoints.contract.target import ApiEndpoint, Interceptor
+from evaldock_entrypoints.contract.tasks import plain
 
 SHARED_TARGET = "/mnt/shared"
 MODULES_TARGET = "/mnt/interceptors"
@@ -25,48 +26,30 @@ _TARGET: KeyPath = ("target", "api_endpoint")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Model:
-    """One model of the document, before a task asks for it. mounts: folders of shared answers."""
+class _Mounted:
+    """A model with its adapter's own paths in it. mounts: folders of shared answers."""
 
-    base_urls: list[str]
-    model_id: str
-    api_key_name: str | None
-    identity: str
-    chain: tuple[Interceptor, ...]
-    stream: bool
+    model: Model
     mounts: tuple[Mount, ...]
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where the adapter goes for this model: to its endpoints, and to whom progress is told."""
-        return (*self.base_urls, *_told(self.chain))
-
-    def served(self, endpoint_type: EndpointType, *, request_timeout: float, max_retries: int) -> Served:
-        return Served(
-            base_urls=self.base_urls,
-            model_id=self.model_id,
-            type=endpoint_type,
-            api_key_name=self.api_key_name,
-            identity=self.identity,
-            interceptors=list(self.chain),
-            request_timeout_s=request_timeout,
-            max_retries=max_retries,
-            stream=self.stream,
-        )
+        return (*self.model.base_urls, *_told(self.model.chain))
 
 
 def adapter_of(inputs: Inputs, tasks: Sequence[Asked]) -> Adapter:
     """Return the one adapter of all tasks; raises UsageError."""
     target = _target(inputs)
-    wanted = inputs.document.target.auxiliary
-    others = {role: _auxiliary(inputs, role, number) for number, role in enumerate(wanted, start=1)}
+    roles = inputs.document.target.auxiliary
+    others = {role: _auxiliary(inputs, role, number) for number, role in enumerate(roles, start=1)}
     modules = _modules(inputs)
     settings = AdapterSettings(
         tasks={
             asked.name: TaskSettings(
-                target=_served_to(target, asked),
+                target=target.model.served(asked.endpoint_type, plain(asked.params)),
                 auxiliary={
-                    role: _served_beside(model, wanted[role], asked) for role, model in others.items()
+                    role: auxiliary_served(other.model, plain(asked.params)) for role, other in others.items()
                 },
                 folder=f"{RESULTS_TARGET}/{asked.name}",
                 modules=[mount.target for mount in modules],
@@ -88,8 +71,9 @@ def _modules(inputs: Inputs) -> tuple[Mount, ...]:
     )
 
 
-def _unit(inputs: Inputs, models: Sequence[_Model], modules: Sequence[Mount]) -> Unit:
-    keys = [model.api_key_name for model in models if model.api_key_name]
+def _unit(inputs: Inputs, models: Sequence[_Mounted], modules: Sequence[Mount]) -> Unit:
+    names = (each.model.wanted.api_key_name for each in models)
+    keys = [name for name in names if name]
     proxies, settings, certificates = _way_out(inputs, models)
     return Unit(
         name="adapter",
@@ -101,22 +85,22 @@ def _unit(inputs: Inputs, models: Sequence[_Model], modules: Sequence[Mount]) ->
         secret_names=tuple(dict.fromkeys((*keys, *proxies))),
         mounts=(
             Mount(source=inputs.around.run_dir, target=RESULTS_TARGET, read_only=False),
-            *(mount for model in models for mount in model.mounts),
+            *(mount for each in models for mount in each.mounts),
             *modules,
             *certificates,
         ),
     )
 
 
-def _network(inputs: Inputs, models: Sequence[_Model]) -> UnitNetwork:
+def _network(inputs: Inputs, models: Sequence[_Mounted]) -> UnitNetwork:
     if inputs.deploys:
         return "run"
-    on_host = any(is_local(url) for model in models for url in model.addresses)
+    on_host = any(is_local(url) for each in models for url in each.addresses)
     return "host" if on_host or _uses_local_proxy(inputs, models) else "outside"
 
 
 def _way_out(
-    inputs: Inputs, models: Sequence[_Model]
+    inputs: Inputs, models: Sequence[_Mounted]
 ) -> tuple[tuple[str, ...], dict[str, str], tuple[Mount, ...]]:
     """Return the proxies' variables, the settings and the mounts that lead to endpoints elsewhere."""
     if not _asks_elsewhere(inputs, models):
@@ -128,12 +112,12 @@ def _way_out(
     return way.proxy_names, {"SSL_CERT_FILE": CERTIFICATES_TARGET}, (mount,)
 
 
-def _uses_local_proxy(inputs: Inputs, models: Sequence[_Model]) -> bool:
+def _uses_local_proxy(inputs: Inputs, models: Sequence[_Mounted]) -> bool:
     return inputs.around.way_out.proxy_is_local and _asks_elsewhere(inputs, models)
 
 
-def _asks_elsewhere(inputs: Inputs, models: Sequence[_Model]) -> bool:
-    return not inputs.deploys and any(not is_local(url) for model in models for url in model.addresses)
+def _asks_elsewhere(inputs: Inputs, models: Sequence[_Mounted]) -> bool:
+    return not inputs.deploys and any(not is_local(url) for each in models for url in each.addresses)
 
 
 def adapter_stops(inputs: Inputs, adapter: Adapter) -> Iterator[Stop]:
@@ -162,104 +146,38 @@ def _told(chain: Sequence[Interceptor]) -> tuple[str, ...]:
     return tuple(step.config["url"] for step in steps if step.config.get("url"))
 
 
-def _target(inputs: Inputs) -> _Model:
+def _target(inputs: Inputs) -> _Mounted:
     wanted = inputs.document.target.api_endpoint
-    path: KeyPath = (*_TARGET, "adapter_config")
-    chain = chain_of(wanted.adapter_config, inputs.merged, path)
-    replicas = policy_of(chain).replicas
-    if replicas and inputs.deploys:
-        raise UsageError(
-            "replicas of an endpoint mean nothing beside a deployment",
-            where=inputs.place(*path),
-            next_step="remove them, or set deployment: {type: none}",
-        )
-    urls = [inputs.base_url(), *_replicas(inputs, replicas, path)]
-    chain, mounts = _with_mounts(inputs, _without_replicas(chain), 0, path)
-    return _Model(
-        base_urls=urls,
-        model_id=inputs.model_id(),
-        api_key_name=wanted.api_key_name,
-        identity=_deployed(inputs) if inputs.deploys else _named(urls[0], inputs.model_id()),
-        chain=chain,
-        stream=bool(wanted.stream),
-        mounts=mounts,
-    )
+    url, model_id = inputs.base_url(), inputs.model_id()
+    model = model_at(wanted, inputs.merged, _TARGET, url=url, model_id=model_id)
+    if inputs.deploys:
+        if model.base_urls != (url,):
+            raise UsageError(
+                "replicas of an endpoint mean nothing beside a deployment",
+                where=inputs.place(*_TARGET, "adapter_config"),
+                next_step="remove them, or set deployment: {type: none}",
+            )
+        model = replace(model, identity=_deployed(inputs))
+    return _mounted(inputs, model, 0, _TARGET)
 
 
-def _auxiliary(inputs: Inputs, role: str, number: int) -> _Model:
-    path: KeyPath = ("target", "auxiliary", role)
-    wanted = inputs.document.target.auxiliary[role]
-    if not wanted.url or not wanted.model_id:
-        lacking = "model_id" if wanted.url else "url"
-        raise UsageError(
-            f'the model for the role "{role}" has no {lacking}',
-            where=inputs.place(*path, lacking),
-            next_step=f"add it: target: {{auxiliary: {{{role}: {{url: …, model_id: …}}}}}}",
-        )
-    config: KeyPath = (*path, "adapter_config")
-    chain = chain_of(wanted.adapter_config, inputs.merged, config)
-    replicas = _replicas(inputs, policy_of(chain).replicas, config)
-    chain, mounts = _with_mounts(inputs, _without_replicas(chain), number, config)
-    url = base_url(wanted.url, place=inputs.place(*path, "url"))
-    return _Model(
-        base_urls=[url, *replicas],
-        model_id=wanted.model_id,
-        api_key_name=wanted.api_key_name,
-        identity=_named(url, wanted.model_id),
-        chain=chain,
-        stream=bool(wanted.stream),
-        mounts=mounts,
-    )
+def _auxiliary(inputs: Inputs, role: str, number: int) -> _Mounted:
+    model = auxiliary_model(role, inputs.document.target.auxiliary[role], inputs.merged)
+    return _mounted(inputs, model, number, ("target", "auxiliary", role))
 
 
-def _served_to(model: _Model, asked: Asked) -> Served:
-    return model.served(
-        asked.endpoint_type,
-        request_timeout=asked.params["request_timeout"].value,
-        max_retries=asked.params["max_retries"].value,
-    )
-
-
-def _served_beside(model: _Model, wanted: AuxiliaryEndpoint, asked: Asked) -> Served:
-    """Return an auxiliary model as a task asks it: with bounds of its own, else the task's."""
-    routed = type_of_route(wanted.url) if wanted.url else None
-    retries = wanted.max_retries
-    return model.served(
-        wanted.type or routed or "chat",
-        request_timeout=wanted.request_timeout or asked.params["request_timeout"].value,
-        max_retries=asked.params["max_retries"].value if retries is None else retries,
-    )
-
-
-def _replicas(inputs: Inputs, urls: Sequence[str], path: KeyPath) -> Iterator[str]:
-    for url in urls:
-        yield base_url(url, place=inputs.place(*path))
-
-
-def _without_replicas(chain: tuple[Interceptor, ...]) -> tuple[Interceptor, ...]:
-    """Return the chain without the replicas, which stand beside the model's first address from now on."""
-    return tuple(
-        step.model_copy(update={"config": {k: v for k, v in step.config.items() if k != "replicas"}})
-        if step.name == ENDPOINT
-        else step
-        for step in chain
-    )
-
-
-def _with_mounts(
-    inputs: Inputs, chain: tuple[Interceptor, ...], number: int, path: KeyPath
-) -> tuple[tuple[Interceptor, ...], tuple[Mount, ...]]:
-    """Return the chain with the adapter's own paths in it, and the mounts that are there then."""
-    caching = caching_of(chain)
+def _mounted(inputs: Inputs, model: Model, number: int, path: KeyPath) -> _Mounted:
+    """Return the model with the adapter's own paths in its chain, and the mounts that are there then."""
+    caching = caching_of(model.chain)
     if caching.shared is None:
-        return chain, ()
+        return _Mounted(model=model, mounts=())
     target = f"{SHARED_TARGET}/{number}"
     config = caching.model_copy(update={"shared": target}).model_dump(mode="json", exclude_defaults=True)
-    moved = tuple(
-        step.model_copy(update={"config": config}) if step.name == CACHING else step for step in chain
+    chain = tuple(
+        step.model_copy(update={"config": config}) if step.name == CACHING else step for step in model.chain
     )
-    mount = inputs.mount(caching.shared, target, path)
-    return moved, (Mount(source=mount.source, target=target, read_only=False, key=mount.key),)
+    mount = inputs.mount(caching.shared, target, (*path, "adapter_config"))
+    return _Mounted(model=replace(model, chain=chain), mounts=(replace(mount, read_only=False),))
 
 
 def _deployed(inputs: Inputs) -> str:
@@ -272,7 +190,3 @@ def _deployed(inputs: Inputs) -> str:
         *(str(PurePosixPath(inputs.path(path))), inputs.around.model_stamp, inputs.model_id()),
         *numeric_flags(inputs),
     )
-
-
-def _named(url: str, model_id: str) -> str:
-    return identity_of(url.partition("?")[0], model_id)

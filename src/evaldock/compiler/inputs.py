@@ -11,11 +11,12 @@ from evaldock.pins import ImagePin
 from evaldock.plan import SERVER_ALIAS, Mount
 from evaldock.registry import Registry
 from evaldock_entrypoints.contract.document import Document
-from evaldock_entrypoints.contract.endpoint import base_url, is_local, type_of_route
+from evaldock_entrypoints.contract.endpoint import base_url, is_local
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.fields import Gpus
 from evaldock_entrypoints.contract.framework import EndpointType
 from evaldock_entrypoints.contract.layers import KeyPath, Merged, dotted
+from evaldock_entrypoints.contract.served import wanted_type
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILES = (".gguf", ".nemo", ".qnemo", ".safetensors")
@@ -108,9 +109,8 @@ class Inputs:
     def wanted_type(self) -> tuple[EndpointType | None, str]:
         """Return the endpoint type that the document asks for, by `type` or by the address's route."""
         endpoint = self.document.target.api_endpoint
-        if endpoint.type is not None:
-            return endpoint.type, self.place("target", "api_endpoint", "type")
-        return (type_of_route(endpoint.url) if endpoint.url else None), self.place(*URL)
+        place = URL if endpoint.type is None else (*URL[:-1], "type")
+        return wanted_type(endpoint), self.place(*place)
 
     def gpus(self) -> tuple[Gpus, Gpus]:
         """Return the GPUs of server and harness; raises UsageError."""

@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from tests.kit.plans import plan_of
 
+from evaldock_entrypoints.contract.adapter import TaskSettings
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import load_framework
-from evaldock_entrypoints.run_eval.request import Asked, Request, effective, explained, make_job, read_request
+from evaldock_entrypoints.run_eval.request import (
+    Asked,
+    Request,
+    effective,
+    explained,
+    make_job,
+    read_request,
+    task_settings,
+)
 
 TOY = Path(__file__).parents[2] / "fixtures" / "toy-harness"
 FRAMEWORK = load_framework(TOY)
@@ -122,6 +133,48 @@ def test_the_tasks_own_name_goes_before_one_that_could_mean_it(tmp_path: Path) -
     aliases = "evaluation: {tasks: [a_toy.sums, another.sums]}"
     with pytest.raises(UsageError, match="cannot be told"):
         asked(tmp_path, aliases, eval_type="toy.sums")
+
+
+MODELS = """
+target:
+  api_endpoint:
+    adapter_config: {interceptors: [{name: endpoint, config: {replicas: [http://two/v1/completions]}}]}
+  auxiliary:
+    judge: {url: http://j/v1/completions/, model_id: j, request_timeout: 11}
+    user: {url: http://u, model_id: u, max_retries: 0, stream: true}
+evaluation: {params: {request_timeout: 22, max_retries: 3}}
+"""
+
+
+def settings(folder: Path, config: str, **flags: Any) -> TaskSettings:
+    """Return what the adapter of a harness that stands alone is told."""
+    found = asked(folder, config, **flags)
+    request = Request(eval_type="sums", output_dir=folder, flags={})
+    return task_settings(found, make_job(found, request, FRAMEWORK, harness_dir=TOY, data_dir=TOY / "data"))
+
+
+def test_an_adapter_of_its_own_is_told_what_that_of_a_run_is(tmp_path: Path) -> None:
+    told = settings(tmp_path, MODELS, model_url="http://h/v1/chat/completions")
+    run = {"model_id": "m", "url": "http://h/v1/chat/completions"}
+    tree: dict[str, Any] = yaml.safe_load(MODELS)
+    tree["target"]["api_endpoint"] |= run
+    made = plan_of(tree | {"evaluation": {**tree["evaluation"], "tasks": ["gsm8k_cot"]}}).adapter
+    assert made is not None
+    (of_run,) = made.settings.tasks.values()
+    assert told.target == of_run.target
+    assert told.auxiliary == of_run.auxiliary
+    assert (told.target.type, told.target.base_urls) == ("chat", ["http://h/v1", "http://two/v1"])
+    judge, user = told.auxiliary["judge"], told.auxiliary["user"]
+    assert (judge.base_urls, judge.type) == (["http://j/v1"], "completions")
+    assert (judge.request_timeout_s, judge.max_retries) == (11, 3)
+    assert (user.base_urls, user.type, user.stream) == (["http://u/v1"], "chat", True)
+    assert (user.request_timeout_s, user.max_retries) == (22, 0)
+
+
+def test_a_role_without_a_model_is_refused_where_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='role "judge" has no model_id') as caught:
+        settings(tmp_path, MODELS.replace("model_id: j, ", ""))
+    assert f"{tmp_path / 'run.yaml'}:6" in (caught.value.where or "")
 
 
 def test_a_key_in_the_overrides_goes_to_the_environment_and_nowhere_else(tmp_path: Path) -> None:
