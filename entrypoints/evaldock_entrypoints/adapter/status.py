@@ -9,20 +9,14 @@ from typing import Any
 
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.contract.results import error_record
 
 PERIOD_S = 0.5
 
 
 def error_tree(error: EvaldockError | None) -> dict[str, Any] | None:
     """Return an error as the status tells it, None for none."""
-    if error is None:
-        return None
-    return {
-        "exit_code": int(error.exit_code),
-        "message": error.message,
-        "where": error.where,
-        "next": error.next_step,
-    }
+    return None if error is None else dict(error_record(error))
 
 
 @dataclass(kw_only=True)
