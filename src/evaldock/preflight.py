@@ -18,8 +18,9 @@ from evaldock_entrypoints.contract.chain import policy_of
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, NotBuiltError, PinError, UsageError
 from evaldock_entrypoints.contract.layers import KeyPath, Merged, dotted
+from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.contract.target import Interceptor
-from evaldock_entrypoints.probe import NotReadyError, Probe, key_value, wait_until_ready
+from evaldock_entrypoints.probe import NotReadyError, Probe, wait_until_ready
 
 _ALTERING = ("payload_modifier", "drop_params")
 _PAUSE_S = 0.25

@@ -16,8 +16,9 @@ from evaldock_entrypoints.contract.errors import (
     UsageError,
 )
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, load_framework
+from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.contract.tasks import find_task
-from evaldock_entrypoints.probe import Probe, key_value
+from evaldock_entrypoints.probe import Probe
 from evaldock_entrypoints.probe.survey import ready, survey
 from evaldock_entrypoints.run_eval import request
 from evaldock_entrypoints.run_eval.job import Job

@@ -9,9 +9,10 @@ from evaldock_entrypoints.contract.document import Document
 from evaldock_entrypoints.contract.endpoint import base_url, endpoint_at
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import EndpointType
+from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.contract.target import ApiEndpoint
 from evaldock_entrypoints.contract.validation import validate
-from evaldock_entrypoints.probe import Probe, key_value
+from evaldock_entrypoints.probe import Probe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from evaldock.executors.interruption import Interruption
 from evaldock.plan import SERVER_ALIAS, Networks, Plan, Unit, UnitNetwork
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import ExecutionError, InterruptedRunError, UsageError
-from evaldock_entrypoints.probe import key_value
+from evaldock_entrypoints.contract.secrets import key_value
 
 POLL_S = 0.25
 _STOP_POLL_S = 0.1

@@ -11,7 +11,8 @@ from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock.testkit.fake_endpoint.logprobs import LogprobsBug
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 from evaldock_entrypoints.contract.framework import EndpointType
-from evaldock_entrypoints.probe import NotReadyError, check, key_value, wait_until_ready
+from evaldock_entrypoints.contract.secrets import key_value
+from evaldock_entrypoints.probe import NotReadyError, check, wait_until_ready
 
 TYPES: tuple[EndpointType, ...] = ("chat", "completions", "completions_logprob", "embedding")
 
