@@ -22,9 +22,6 @@ class Job:
     endpoint: Endpoint  # the one under evaluation, as results record it
     chain: tuple[Interceptor, ...] = ()  # of the adapter before it
     reached: Endpoint | None = None  # the same through the adapter, as the harness asks it
-    patience_s: float | None = (
-        None  # how long the harness is to wait for one answer; None: as the document says
-    )
     output_dir: Path  # the task's own folder
     data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
     data_is_mounted: bool = False

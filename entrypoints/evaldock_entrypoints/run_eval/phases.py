@@ -15,6 +15,7 @@ from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
 from evaldock_entrypoints.contract.files import write_json
 from evaldock_entrypoints.contract.framework import Phase
+from evaldock_entrypoints.run_eval.adapter import PATIENCE_S
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.process import Child, Finished
 from evaldock_entrypoints.run_eval.template import render
@@ -38,7 +39,7 @@ def template_values(job: Job) -> dict[str, Any]:
     """Return what framework.yml's placeholders stand for, secrets excepted."""
     endpoint = job.reached or job.endpoint
     return {
-        "params": job.params | ({"request_timeout": job.patience_s} if job.patience_s else {}),
+        "params": job.params | ({"request_timeout": PATIENCE_S} if job.reached else {}),
         "extras": job.extras,
         "endpoint": dict(endpoint.__dict__),
         "task": {"name": job.task.name, "native": job.task.native_name},

@@ -20,7 +20,7 @@ from evaldock_entrypoints.contract.results import Outcome
 from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.exchanges.traffic import SessionTraffic, read_traffic
 from evaldock_entrypoints.run_eval import preflight
-from evaldock_entrypoints.run_eval.adapter import PATIENCE_S, Doorway, doorway, key_values
+from evaldock_entrypoints.run_eval.adapter import Doorway, doorway, key_values
 from evaldock_entrypoints.run_eval.job import Job, limited
 from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
 from evaldock_entrypoints.run_eval.prove import Proof, prove
@@ -165,7 +165,7 @@ def _run_phase(
     environ: Mapping[str, str],
     echo: Callable[[str], None],
 ) -> None:
-    reached = replace(job, reached=door.endpoint, patience_s=PATIENCE_S) if door else job
+    reached = replace(job, reached=door.endpoint) if door else job
     runner = PhaseRunner(
         job=reached,
         secrets=key_values(settings, environ),
