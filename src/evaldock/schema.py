@@ -44,6 +44,8 @@ class _BeforeMerging(_Untitled):
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         tree = super().dict_schema(schema)
+        for pattern, value in tree.pop("patternProperties", {}).items():  # which alone admits any other name
+            tree |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
         values = tree.get("additionalProperties")
         return {**tree, "additionalProperties": _or_null(values)} if isinstance(values, dict) else tree
 

@@ -106,6 +106,7 @@ def test_schema_and_models_take_and_refuse_the_same_documents(tree: dict[str, An
         ("evaluation: {tasks: [gsm8k, {name: mmlu, params: {limit_samples: 0.5}}]}", True),
         ("deployment: {tensor_parallel_size: 2, model_path: null}", True),
         ("target: {auxiliary: {judge: null}, api_endpoint: {type: null}}", True),
+        ("target: {auxiliary: {judge/2: {url: http://j, model_id: j}}}", False),
         ("execution: {backend: slurm, gpus: [0, 1], allow_code_execution: yes}", True),
         ("evaluation: {params: {extra: {num_fewshot: null, anything: [1]}}}", True),
         ("deployment: {tensor_parallel_size: 2, tensor_parallelism: 2}", False),

@@ -3,6 +3,7 @@
 Strict: no text is read as a number. The words of YAML 1.1 (`yes`, `off`) are taken where a switch is meant.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+_ROLE = r"^[a-z][a-z0-9_-]{0,62}$"
 _SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
 _SWITCH_WORDS = [form for word in _SWITCHES for form in (word, word.capitalize(), word.upper())]
 
@@ -49,6 +51,15 @@ def _switch(value: Any) -> Any:
     return _SWITCHES[value.lower()] if isinstance(value, str) and value in _SWITCH_WORDS else value
 
 
+def _role(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(_ROLE, value):
+        raise ValueError(
+            f'"{value}" cannot name a role; write a lower-case letter, then letters, digits, _ or -, '
+            "at most 63 in all: it stands in an address"
+        )
+    return value
+
+
 def _items_or_share(value: int | float) -> int | float:
     if isinstance(value, float) and value >= 1:
         raise ValueError(
@@ -70,7 +81,7 @@ def _gpus(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 # A further model's part in a task; it stands in paths: /aux/<role>/v1.
-Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Role = Annotated[str, Field(pattern=_ROLE), BeforeValidator(_role)]
 Switch = Annotated[
     bool,
     BeforeValidator(_switch),

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from evaldock_entrypoints.contract.fields import Strict, Switch, Whole
+from evaldock_entrypoints.contract.fields import Role, Strict, Switch, Whole
 from evaldock_entrypoints.contract.framework import EndpointType
 
 
@@ -98,6 +98,6 @@ class Target(Strict):
     api_endpoint: ApiEndpoint = Field(
         default_factory=ApiEndpoint, description="the model under evaluation; a deployment fills it in"
     )
-    auxiliary: dict[str, AuxiliaryEndpoint] = Field(
+    auxiliary: dict[Role, AuxiliaryEndpoint] = Field(
         default_factory=dict, description="further models by role: judge, user simulator, …"
     )
