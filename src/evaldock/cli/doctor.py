@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaldock.cli.options import output_dir_option
 from evaldock.diagnosis.facts import gather
 from evaldock.diagnosis.finding import Finding, Section
 from evaldock.diagnosis.repair import Repair, fixable, repair
@@ -27,13 +28,7 @@ _MARKS = {"ok": ("ok  ", "green"), "note": ("note", "cyan"), "lack": ("LACK", "b
 @click.option("--fix", is_flag=True, help="Carry out what needs no question, then look again.")
 @click.option("--deep", is_flag=True, help="Also try limits and owners of files with small containers.")
 @click.option("--offline", is_flag=True, help="Ask no server of the network.")
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where results would go.",
-)
+@output_dir_option("Where results would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and repairs as JSON.")
 def doctor(fix: bool, deep: bool, offline: bool, output_dir: Path, as_json: bool) -> None:
     """Say what this machine has and lacks for evaldock, each lack with the command that mends it.

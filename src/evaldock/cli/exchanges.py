@@ -14,7 +14,7 @@ from evaldock.analysis.exchange_text import text_of, tree_of
 from evaldock.analysis.exchanges import Found, Search, Wanted
 from evaldock.analysis.records import RunRecord, TaskRecord
 from evaldock.analysis.runs import chosen_run
-from evaldock.cli.completion import run_ids
+from evaldock.cli.options import chooses_run
 from evaldock.visible_text import clipped, one_line, visible
 from evaldock_entrypoints.command_line import did_you_mean
 from evaldock_entrypoints.contract.errors import UsageError
@@ -24,14 +24,7 @@ _TEXT_LENGTH = 44
 
 
 @click.command()
-@click.argument("run_id", required=False, shell_complete=run_ids)
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+@chooses_run(required=False)
 @click.option("--task", help="Only of this task: harness.task, or the task's name.")
 @click.option("--grep", metavar="TEXT", help="Only those with this text, or regular expression, in a body.")
 @click.option("--failed", is_flag=True, help="Only those that got no answer.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from evaldock.catalogue_file import TaskRow, catalogued_tasks
+from evaldock.cli.options import output_dir_option
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -143,13 +144,7 @@ def images(as_json: bool) -> None:
 
 @ls.command()
 @_AS_JSON
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+@output_dir_option()
 def runs(as_json: bool, output_dir: Path) -> None:
     """Runs in an output folder, newest first.
 

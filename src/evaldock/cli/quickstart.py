@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evaldock.cli.documents import Given, read_given
+from evaldock.cli.options import output_dir_option
 from evaldock.cli.run import carry_out
 from evaldock.compiler.images import needed_images
 from evaldock.engines.select import auto_is_podman
@@ -23,13 +24,7 @@ MODEL = "smollm2-135m-instruct"
 
 
 @click.command()
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder for the run's own folder.",
-)
+@output_dir_option("Folder for the run's own folder.")
 @click.option("--keep-engine", is_flag=True, help="Leave the dockerd running that this command starts.")
 @click.option(
     "--engine",

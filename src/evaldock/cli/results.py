@@ -11,20 +11,13 @@ from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import chosen_run
 from evaldock.analysis.summary import summary_tree
 from evaldock.analysis.table import markdown_table
-from evaldock.cli.completion import run_ids
+from evaldock.cli.options import chooses_run
 from evaldock.untrusted_files import AbsentFileError, iterate_zst_lines
 from evaldock_entrypoints.contract.errors import UsageError
 
 
 @click.command()
-@click.argument("run_id", required=False, shell_complete=run_ids)
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+@chooses_run(required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 @click.option("--samples", is_flag=True, help="Print the samples as JSON lines.")
 @click.option("--failed", is_flag=True, help="With --samples: only wrong or errored ones.")

@@ -10,8 +10,8 @@ import click
 from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.table import markdown_table
-from evaldock.cli.completion import run_ids
 from evaldock.cli.documents import Given, document_options, read_given, run_flags
+from evaldock.cli.options import chooses_run
 from evaldock.cli.show import events_for
 from evaldock.document import Written
 from evaldock.executors.outcome import worst
@@ -80,14 +80,7 @@ def run(**flags: Any) -> int:
 
 
 @click.command()
-@click.argument("run_id", shell_complete=run_ids)
-@click.option(
-    "--output-dir",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder that holds the runs.",
-)
+@chooses_run(required=True)
 @_JSON
 def resume(run_id: str, output_dir: Path, as_json: bool) -> int:
     """Go on with the run whose id begins with RUN_ID: what is complete stays, the rest is asked again.
