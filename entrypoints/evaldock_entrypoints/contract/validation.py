@@ -127,7 +127,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def as_usage_error(model: type[BaseModel], merged: Merged, error: ValidationError) -> UsageError:
     """Return what pydantic found as what / where / next, the places from the merged tree's origins."""
-    findings = [_finding(model, merged, detail) for detail in _one_per_place(error, merged)]
+    findings = [_finding(model, merged, detail) for detail in _causes_first(error, merged)]
     first, *others = findings
     also = [f"also {one.where}: {_without_key(one)}" for one in others[:_SHOWN_ERRORS]]
     where = "\n  ".join(part for part in (first.where, *also) if part)
@@ -138,6 +138,21 @@ def _without_key(finding: UsageError) -> str:
     """Return the message without the key, which stands beside it."""
     key, colon, message = finding.message.partition(": ")
     return message if colon and (finding.where or "").endswith(key) else finding.message
+
+
+def _causes_first(error: ValidationError, merged: Merged) -> list[ErrorDetails]:
+    """Return the errors, a key that is missing last, and first the unknown one that may be meant for it."""
+    details = list(_one_per_place(error, merged))
+    missing = [_path(detail, merged.tree) for detail in details if detail["type"] == "missing"]
+
+    def rank(detail: ErrorDetails) -> int:
+        *parents, word = _path(detail, merged.tree) or ("",)
+        if detail["type"] != "extra_forbidden":
+            return 2 if detail["type"] == "missing" else 1
+        beside = [str(path[-1]) for path in missing if path[:-1] == tuple(parents)]
+        return 0 if difflib.get_close_matches(str(word), beside) else 1
+
+    return sorted(details, key=rank)
 
 
 def _one_per_place(error: ValidationError, merged: Merged) -> Iterator[ErrorDetails]:

@@ -57,6 +57,18 @@ def read(text: str, *overrides: str) -> Document:
         ),
         ("target: {auxiliary: {Judge: {}}}", '"Judge" cannot name a role', "run.yaml:1", None),
         ("target: {auxiliary: {5: {}}}", '"5" cannot name a role', "run.yaml:1", None),
+        (
+            "evaluation:\n  tasks:\n    - harness: x\n      nam: gsm8k",
+            'unknown key "nam"',
+            "run.yaml:4  evaluation.tasks[0].nam",
+            'did you mean "name"?',
+        ),
+        (
+            "evaluation: {tasks: [{}]}",
+            'the key "evaluation.tasks[0].name" is missing',
+            "run.yaml:1",
+            "add it",
+        ),
         ("evaluation: {tasks: [{name: a, imag: null}]}", "unknown key", "tasks[0].imag", '"image"'),
         ("evaluation: {tasks: [a]}\nevaluation: {}", 'key "evaluation" stands twice', "run.yaml:2", None),
         ("evaluation:\n  tasks: gsm8k", "no list", "run.yaml:2", 'give a list, also of one task: ["gsm8k"]'),
