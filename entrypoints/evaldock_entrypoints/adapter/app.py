@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from evaldock_entrypoints.adapter.asides import look_up, pass_on
 from evaldock_entrypoints.adapter.body import Body
 from evaldock_entrypoints.adapter.call import Call
 from evaldock_entrypoints.adapter.client import MAX_BODY_BYTES, Client, Scope, TooLargeError
-from evaldock_entrypoints.adapter.front import Front
 from evaldock_entrypoints.adapter.routes import Destination, Routes, UnknownPathError
 from evaldock_entrypoints.adapter.upstream import Terms
 from evaldock_entrypoints.adapter.upstream.reply import Asking
@@ -36,10 +36,10 @@ class App:
                 await self._answer(scope, client, task)
             except UnknownPathError as error:
                 if task is not None and scope["method"] == "POST":
-                    self.routes.fronts[task][None].note_refused(scope["path"], str(error))
+                    self.routes.fronts[task][None].records.refuse(scope["path"], str(error))
                 await client.send_error(404, str(error), "unknown_path")
             except TooLargeError:
-                self.routes.find(scope["path"], task).front.note_refused(scope["path"], _TOO_LARGE)
+                self.routes.find(scope["path"], task).front.records.refuse(scope["path"], _TOO_LARGE)
                 await client.send_error(413, _TOO_LARGE, "too_large")
             except ConnectionResetError:
                 return  # the harness hung up in the middle of its own request
@@ -56,37 +56,28 @@ class App:
         query = scope["query_string"].decode("latin-1")
         path = f"{destination.path}?{query}" if query else destination.path
         is_probe = headers.pop(PROBE_HEADER, None) is not None
-        if scope["method"] != "POST" or destination.is_beside or is_probe:
-            asking = Asking(
-                method=scope["method"], path=path, body=body, headers=headers, is_beside=destination.is_beside
-            )
-            if destination.path in _LASTING and not is_probe:
-                await destination.front.look_up(asking, client)
-                return
-            terms = _PROBE_TERMS if is_probe else destination.front.terms
-            await _pass_on(destination.front, asking, terms, client)
-            return
-        await destination.front.respond(_call(destination, path, headers, body), client)
+        front, is_beside = destination.front, destination.is_beside
+        asking = Asking(method=scope["method"], path=path, body=body, headers=headers, is_beside=is_beside)
+        if is_probe:
+            await pass_on(front, asking, _PROBE_TERMS, client)
+        elif is_beside and destination.path in _LASTING:
+            await look_up(front, asking, client)
+        elif asking.method != "POST":
+            await pass_on(front, asking, front.terms, client)
+        else:
+            await front.respond(_call(destination, asking), client)
 
 
-def _call(destination: Destination, path: str, headers: dict[str, str], body: bytes) -> Call:
-    whole = Body(body)
-    tree = whole.tree
+def _call(destination: Destination, asking: Asking) -> Call:
+    body = Body(asking.body)
+    tree = body.tree
     return Call(
         task=destination.front.lane.task,
-        role=destination.front.role,
+        role=destination.front.records.role,
         kind=destination.kind,
-        route=path,
-        body=whole,
-        headers=headers,
+        route=asking.path,
+        body=body,
+        headers=dict(asking.headers),
         wants_stream=tree is not None and tree.get("stream") is True,
+        is_beside=destination.is_beside,
     )
-
-
-async def _pass_on(front: Front, asking: Asking, terms: Terms, client: Client) -> None:
-    """Ask the endpoint something that is no request of the task: what models it has, its tokenizer."""
-    if front.replays:
-        await client.send_error(502, "only stored answers are given", "not_in_store")
-        return
-    reply = await front.upstream.ask(asking, terms)
-    await client.send(reply.status, reply.headers, reply.body)

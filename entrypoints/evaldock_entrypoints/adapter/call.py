@@ -22,10 +22,11 @@ class Call:
     task: str
     role: str | None  # of an auxiliary model; None: the model under evaluation
     kind: Kind
-    route: str  # below /v1, without a trailing slash, with the query
+    route: str  # below /v1 or beside it, without a trailing slash, with the query
     body: Body
     headers: dict[str, str]  # lower-case names; no hop-by-hop header, no credential
     wants_stream: bool = False
+    is_beside: bool = False  # the route stands beside /v1
     notes: dict[str, str | int | float | bool] = field(
         default_factory=dict
     )  # of interceptors; kept with the delivery

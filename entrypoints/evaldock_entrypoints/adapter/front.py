@@ -1,7 +1,6 @@
 """One model as one task reaches it: through the chain, to the store, else to the endpoint."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,16 +18,15 @@ from evaldock_entrypoints.adapter.obtained import (
     keyed_sink,
     wants_usage,
 )
+from evaldock_entrypoints.adapter.records import Records
 from evaldock_entrypoints.adapter.refusals import not_in_store, refused_access
 from evaldock_entrypoints.adapter.signals import facts_of
 from evaldock_entrypoints.adapter.upstream import Terms, Upstream
 from evaldock_entrypoints.adapter.upstream.reply import Asking, Reply
 from evaldock_entrypoints.contract.errors import ExecutionError
-from evaldock_entrypoints.exchanges.facts import Facts
 from evaldock_entrypoints.exchanges.key import digest_of
 from evaldock_entrypoints.exchanges.record import Exchange
 
-_NO_REPLY = Reply(status=500, headers={}, body=b"")
 _JSON = {"content-type": "application/json"}
 _STREAM = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
 _EXPECTED: Mapping[Kind, Literal["choices", "embeddings", "anything"]] = {
@@ -44,8 +42,7 @@ class Front:
     """The adapter before one model, for one task."""
 
     lane: Lane
-    role: str | None
-    identity: str  # of the model
+    records: Records
     chain: Chain
     upstream: Upstream
     terms: Terms
@@ -65,60 +62,28 @@ class Front:
             await self._respond(call, client, arrived)
         except InterceptorError as error:
             await self._refuse(call, error, arrived, client)
-        except ExecutionError as error:  # the store cannot be written: no further answer could be proven
-            self.lane.stop_all(error)
-            await client.send_error(507, error.message, "store_failed")
+        except ExecutionError as error:
+            await self.end(error, client)
         except Exception as error:
             self._note_failure(call, "internal", f"{type(error).__name__}: {error}", arrived)
             raise  # a fault of ours: the server logs it and answers 500
         finally:
             counts.in_flight -= 1
 
-    async def look_up(self, asking: Asking, client: Client) -> None:
-        """Answer what has one answer for good, such as a tokenizer: from the store wherever it is there."""
-        digest = digest_of(f"{asking.method} {self._below(asking.path)}", asking.body)
-        found = self.lane.store.find(digest, 0)
-        if found is not None:
-            headers = {"content-type": found.exchange.content_type}
-            await client.send(found.exchange.status, headers, found.exchange.response)
-            return
-        reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms)
-        if reply.kind is None:
-            facts = Facts(
-                started_at=reply.started_at,
-                latency_ms=reply.latency_ms,
-                attempts=reply.attempts,
-                is_generation=False,
-            )
-            self.lane.store.add(self._exchange(asking.path, asking.body, digest, facts, reply=reply))
-        await client.send(reply.status, reply.headers, reply.body)
+    async def refuses_stopped(self, client: Client) -> bool:
+        """Say why where nothing more is asked for the task; return whether that is so."""
+        if self.lane.stopped is None:
+            return False
+        await client.send_error(503, self.lane.stopped.message, "task_stopped")
+        return True
 
-    def _exchange(
-        self,
-        route: str,
-        request: bytes,
-        digest: bytes,
-        facts: Facts,
-        *,
-        ordinal: int = 0,
-        reply: Reply = _NO_REPLY,
-    ) -> Exchange:
-        return Exchange(
-            digest=digest,
-            ordinal=ordinal,
-            role=self.role,
-            route=route,
-            status=reply.status,
-            content_type=reply.headers.get("content-type", ""),
-            request=request,
-            response=reply.body,
-            is_stream=reply.is_stream,
-            facts=facts,
-        )
+    async def end(self, error: ExecutionError, client: Client) -> None:
+        """End the run: the store cannot be written, and no further answer could be proven."""
+        self.lane.stop_all(error)
+        await client.send_error(507, error.message, "store_failed")
 
     async def _respond(self, call: Call, client: Client, arrived: int) -> None:
-        if self.lane.stopped is not None:
-            await client.send_error(503, self.lane.stopped.message, "task_stopped")
+        if await self.refuses_stopped(client):
             return
         early = await self.chain.request(call)
         if early is not None:
@@ -127,7 +92,7 @@ class Front:
             await _send_answer(early, client)
             return
         body = self._outgoing(call)
-        digest = digest_of(self._below(call.route), body, call.body.tree)
+        digest = digest_of(self.records.below(_name(call)), body, call.body.tree)
         ordinal = self.lane.ordinals.claim(digest, client)
         is_delivered = False
         try:
@@ -147,10 +112,6 @@ class Front:
             tree.setdefault("stream_options", {"include_usage": True})
         return call.body.encoded()
 
-    def _below(self, route: str) -> str:
-        """Return a route as keys name it; a store, which tells no models apart, holds several roles."""
-        return route if self.role is None else f"/aux/{self.role}/{self.identity}{route}"
-
     async def _obtain(self, call: Call, asked: Asked, client: Client) -> Obtained:
         """Return the stored answer, that of a request under way for the same ordinal, or a fresh one."""
         key = (asked.digest, asked.ordinal)
@@ -169,7 +130,7 @@ class Front:
             future.cancel()  # of no effect on one that has its result
 
     async def _asked(self, call: Call, asked: Asked, client: Client) -> Obtained:
-        sink = keyed_sink(client.part, asked) if call.wants_stream and self.passes_streams else None
+        sink = keyed_sink(client.part, asked) if self._passes_part_by_part(call) else None
         asking = Asking(
             method="POST",
             path=call.route,
@@ -177,10 +138,11 @@ class Front:
             headers=call.headers,
             expects=_EXPECTED[call.kind],
             digest=asked.digest,
+            is_beside=call.is_beside,
         )
         reply = not_in_store(asking) if self.replays else await self.upstream.ask(asking, self.terms, sink)
         facts = facts_of(call, reply)
-        exchange = self._exchange(
+        exchange = self.records.exchange(
             call.route, asked.body, asked.digest, facts, ordinal=asked.ordinal, reply=reply
         )
         self._keep(exchange, reply, asked)
@@ -194,8 +156,7 @@ class Front:
         if reply.kind is None:
             self.lane.store.add(exchange)
             return
-        counts.failed += 1
-        self.lane.store.fail(exchange, arrived=asked.arrived)
+        self.records.fail(exchange, arrived=asked.arrived)
         if reply.status == 401:
             self.lane.stop_all(refused_access(self.upstream.base_url, self.key_name, reply.message))
 
@@ -231,7 +192,7 @@ class Front:
         if not call.wants_stream or not obtained.exchange.is_stream:
             return await _send_answer(answer, client)
         headers = {**_STREAM, KEY_HEADER: answer.headers[KEY_HEADER]}
-        if self.passes_streams:
+        if self._passes_part_by_part(call):
             return await client.send(answer.status, headers, obtained.exchange.response)
         tree, usage = answer.body.tree or {}, wants_usage(call)
         return await client.send(answer.status, headers, sse.as_events(tree, include_usage=usage))
@@ -263,21 +224,17 @@ class Front:
 
         digest: of the request as it went out; None where it never did.
         """
-        self._keep_failure(call.route, call.body.raw, kind, message, arrived, digest)
+        digest = digest or digest_of(self.records.below(_name(call)), call.body.raw)
+        self.records.fail_here(call.route, call.body.raw, digest, kind, message, arrived=arrived)
 
-    def note_refused(self, route: str, message: str) -> None:
-        """Keep a request that was not even read: the harness got no answer to it."""
-        self.lane.counts.requests += 1
-        self._keep_failure(route, b"", "chain", message, self.lane.store.arrived())
+    def _passes_part_by_part(self, call: Call) -> bool:
+        """Tell whether the answer goes on as it comes; how the parts of others add up nobody knows here."""
+        return call.wants_stream and (self.passes_streams or call.kind == "other")
 
-    def _keep_failure(
-        self, route: str, raw: bytes, kind: str, message: str, arrived: int, digest: bytes | None = None
-    ) -> None:
-        self.lane.counts.failed += 1
-        now = time.time()
-        facts = Facts(started_at=now, latency_ms=0.0, is_generation=False, error=kind, message=message)
-        digest = digest or digest_of(self._below(route), raw)
-        self.lane.store.fail(self._exchange(route, raw, digest, facts), arrived=arrived)
+
+def _name(call: Call) -> str:
+    """Return the route as keys name it: /score is one below /v1 and another one beside it."""
+    return f"beside {call.route}" if call.is_beside else call.route
 
 
 async def _send_answer(answer: Answer, client: Client) -> bool:

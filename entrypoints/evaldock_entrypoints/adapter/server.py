@@ -17,6 +17,7 @@ from evaldock_entrypoints.adapter.front import Front
 from evaldock_entrypoints.adapter.interceptor import Context
 from evaldock_entrypoints.adapter.lane import Lane
 from evaldock_entrypoints.adapter.listeners import Listeners
+from evaldock_entrypoints.adapter.records import Records
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.adapter.registry import build
 from evaldock_entrypoints.adapter.routes import Routes
@@ -115,8 +116,7 @@ class Adapter:
         mode = streaming_of(served.interceptors).mode
         return Front(
             lane=lane,
-            role=role,
-            identity=served.identity,
+            records=Records(lane=lane, role=role, identity=served.identity),
             chain=chain,
             upstream=await self._upstream(served, policy, stack),
             terms=terms_of(

@@ -40,6 +40,7 @@ class DeliveryHeader:
     at: float
     arrived: int
     notes: dict[str, Note] = field(default_factory=dict)
+    is_lookup: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,8 @@ def encode_delivery(delivery: Delivery, sequence: int) -> bytes:
         header["notes"] = {
             name: clipped(note) if type(note) is str else note for name, note in delivery.notes.items()
         }
+    if delivery.is_lookup:
+        header["is_lookup"] = True
     return _bounded(header)
 
 

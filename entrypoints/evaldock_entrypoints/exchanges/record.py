@@ -43,6 +43,7 @@ class Delivery:
     at: float  # seconds since 1970
     arrived: int  # the session's sequence number of the request's arrival
     notes: Mapping[str, Note] = field(default_factory=dict)
+    is_lookup: bool = False  # of what has one answer for good, such as a tokenizer: no request of a figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,9 +89,14 @@ class Store:
         source: Source,
         arrived: int,
         notes: Mapping[str, Note] | None = None,
+        is_lookup: bool = False,
     ) -> None:
-        """Note that the harness received an answer whole; raises ExecutionError."""
-        self._fresh.pop(fingerprint(digest, ordinal), None)
+        """Note that the harness received an answer whole; raises ExecutionError.
+
+        is_lookup: the answer may be given again.
+        """
+        if not is_lookup:
+            self._fresh.pop(fingerprint(digest, ordinal), None)
         delivery = Delivery(
             digest=digest,
             ordinal=ordinal,
@@ -100,6 +105,7 @@ class Store:
             at=time.time(),
             arrived=arrived,
             notes=notes or {},
+            is_lookup=is_lookup,
         )
         header = encode_delivery(delivery, self.arrived())
         self._own_writer.append(Entry(Kind.DELIVERY, 0, ordinal, digest, header))

@@ -149,7 +149,8 @@ def _events(reader: Reader, numbers: Iterable[int]) -> tuple[dict[int, bool], "_
     for number in numbers:
         for record in reader.records(number, (Kind.DELIVERY, Kind.FAILURE)):
             if isinstance(record.header, DeliveryHeader):
-                delivered[fingerprint(record.digest, record.ordinal)] = record.header.source != "asked"
+                if not record.header.is_lookup:
+                    delivered[fingerprint(record.digest, record.ordinal)] = record.header.source != "asked"
                 failures.answered(record.digest, record.header.arrived)
             elif isinstance(record.header, ExchangeHeader):
                 failures.add(record, record.header)
