@@ -42,7 +42,7 @@ class AdapterSettings(Strict):
     """The adapter's settings file."""
 
     tasks: dict[str, TaskSettings] = Field(description="by harness.task")
-    folder: str = Field(description="the adapter's own: its socket, its status and its log")
+    folder: str = Field(description="the adapter's own: its sockets, its status and its log")
     listen: str | None = Field(default=None, description="HOST:PORT to listen on besides; port 0: a free one")
     replay: Switch = Field(default=False, description="answer from the store alone; a miss is an error")
 
