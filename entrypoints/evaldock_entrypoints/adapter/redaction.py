@@ -58,12 +58,60 @@ class Redaction:
             return given
         return {name: _replaced(text, self._texts) for name, text in given.items()}
 
+    def of_stream(self) -> "StreamRedaction":
+        """Return what does to an answer that comes part by part as `answer_body` does to a whole one."""
+        return StreamRedaction(self._literals)
+
     def answer_body(self, raw: bytes) -> bytes:
         """Return a model's answer without the secret values themselves; nothing else in it is changed."""
         for value in self._literals:
             if value in raw:
                 raw = raw.replace(value, REDACTED.encode())
         return raw
+
+
+class StreamRedaction:
+    """Replaces secret values in bytes that come in parts: what may begin one waits for the next part."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        """secrets: the longest first."""
+        self._secrets = secrets
+        self._found = re.compile(b"|".join(map(re.escape, secrets)))
+        self._held = b""
+
+    def feed(self, part: bytes) -> bytes:
+        """Return what may go on now."""
+        return self._passed(self._held + part) if self._secrets else part
+
+    def close(self) -> bytes:
+        """Return what was held back: nothing follows it."""
+        held, self._held = self._held, b""
+        return self._found.sub(REDACTED.encode(), held) if held else held
+
+    def _passed(self, text: bytes) -> bytes:
+        pieces: list[bytes] = []
+        at, open_from = 0, self._begun(text, 0)
+        for match in self._found.finditer(text):
+            if match.start() >= open_from:  # a longer one may begin there
+                break
+            pieces += text[at : match.start()], REDACTED.encode()
+            at = match.end()
+            if at > open_from:
+                open_from = self._begun(text, at)
+        self._held = text[open_from:]
+        return b"".join((*pieces, text[at:open_from]))
+
+    def _begun(self, text: bytes, start: int) -> int:
+        """Return where a secret begins that the text's end cuts off, the end where none does."""
+        return min((_cut_off(secret, text, start) for secret in self._secrets), default=len(text))
+
+
+def _cut_off(secret: bytes, text: bytes, start: int) -> int:
+    first = secret[:1]
+    at = text.find(first, max(start, len(text) - len(secret) + 1))
+    while at >= 0 and not secret.startswith(text[at:]):
+        at = text.find(first, at + 1)
+    return at if at >= 0 else len(text)
 
 
 def _replaced(text: str, values: Iterable[str]) -> str:

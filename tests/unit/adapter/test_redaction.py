@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
@@ -94,3 +95,30 @@ def test_headers_lose_the_secret_and_are_left_alone_without_one() -> None:
         "x": REDACTED,
     }
     assert REDACT.headers({"x-id": f"id-{SECRET}"}) == {"x-id": f"id-{REDACTED}"}
+
+
+@given(
+    st.lists(st.sampled_from(["abcabd", "abcabdabc", "bcabda", "z", "a", "ab", "abc", "x"]), max_size=12),
+    st.lists(st.integers(0, 80), max_size=6),
+)
+def test_answers_lose_the_secret_wherever_their_parts_are_cut(words: list[str], cuts: list[int]) -> None:
+    for secrets in (["abcabd"], ["abcabd", "abcabdabc"]):
+        redact, whole = Redaction(secrets), "".join(words).encode()
+        places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+        stream = redact.of_stream()
+        parts = [stream.feed(whole[begin:end]) for begin, end in pairwise(places)]
+        said = b"".join((*parts, stream.close()))
+        assert said == redact.answer_body(whole)
+        assert b"abcabd" not in said
+
+
+def test_only_what_may_begin_a_secret_waits_for_the_next_part() -> None:
+    stream = Redaction(["canary-4711"]).of_stream()
+    assert [stream.feed(part) for part in (b"a can", b"teen, a cana", b"ry-47", b"11!", b" can")] == [
+        b"a ",
+        b"canteen, a ",
+        b"",
+        b"[redacted]!",
+        b" ",
+    ]
+    assert stream.close() == b"can"

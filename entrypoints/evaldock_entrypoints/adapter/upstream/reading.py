@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from evaldock_entrypoints.adapter.parts import Assembly
-from evaldock_entrypoints.adapter.redaction import Redaction
+from evaldock_entrypoints.adapter.redaction import Redaction, StreamRedaction
 from evaldock_entrypoints.adapter.sse import EventParser
 from evaldock_entrypoints.adapter.upstream.reply import Sink
 
@@ -18,6 +18,7 @@ class Reading:
         self.sunk = False
         self.sink_failed = False
         self._sink, self._redact = sink, redact
+        self._passing: StreamRedaction | None = None  # parts go on
 
     async def stream(
         self, status: int, headers: Mapping[str, str], next_part: Callable[[], Awaitable[bytes]]
@@ -28,6 +29,8 @@ class Reading:
         while part := await next_part():
             parts.append(part)
             await self._see(watch, part, status, headers)
+        if self._passing is not None:
+            await self._pass(self._passing.close(), status, headers)
         return b"".join(parts)
 
     async def _see(self, watch: "_Watch", part: bytes, status: int, headers: Mapping[str, str]) -> None:
@@ -36,16 +39,18 @@ class Reading:
             self.first_at = time.perf_counter() if watch.assembly.carries_content else None
         if self._sink is None:
             return
-        if self.sunk:
-            await self._pass(part, status, headers)
+        if self._passing is not None:
+            await self._pass(self._passing.feed(part), status, headers)
         elif watch.is_good:  # what begins with an error is asked again instead
-            await self._pass(b"".join(watch.seen), status, headers)
+            self._passing = self._redact.of_stream()
+            await self._pass(self._passing.feed(b"".join(watch.seen)), status, headers)
 
     async def _pass(self, part: bytes, status: int, headers: Mapping[str, str]) -> None:
-        assert self._sink is not None
+        if self._sink is None or not part:
+            return
         self.sunk = True
         try:
-            await self._sink(status, self._redact.headers(headers), self._redact.answer_body(part))
+            await self._sink(status, self._redact.headers(headers), part)
         except BaseException:
             self.sink_failed = True
             raise

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping
 
 import pytest
-from tests.kit.raw_server import Behave, Serving
-from tests.kit.upstreams import asked, asking, terms, upstream_at
+from tests.kit.raw_server import Behave, Serving, read_request
+from tests.kit.upstreams import KEY, asked, asking, terms, upstream_at
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.adapter.sse import coalesced
@@ -189,3 +189,30 @@ def test_harness_that_hangs_up_frees_its_place(endpoint: RunningEndpoint) -> Non
             return await upstream.ask(STREAMED, terms())
 
     assert asyncio.run(ask()).kind is None
+
+
+@pytest.mark.parametrize("cut_at", [1, 7, len(KEY) - 1])
+def test_a_secret_that_two_parts_of_a_stream_share_reaches_nobody(serving: Serving, cut_at: int) -> None:
+    begun = [b'data: {"choices": [{"index": 0, "text": "it is ', KEY[:cut_at].encode()]
+    rest = [KEY[cut_at:].encode(), b'", "finish_reason": "stop"}]}\n\n', b"data: [DONE]\n\n"]
+    first = b'data: {"choices": [{"index": 0, "text": "so "}]}\n\n'
+    heard = Heard()
+    with serving(_in_turn(first, b"".join(begun), b"".join(rest))) as url:
+        reply = asked(url, what=STREAMED, sink=heard, key=KEY)
+    assert reply.kind is None
+    assert heard.whole == reply.body
+    assert KEY not in heard.whole.decode()
+    assert b'it is [redacted]"' in heard.whole
+
+
+def _in_turn(*parts: bytes) -> Behave:
+    """Answer with a stream, a pause after each part."""
+
+    def behave(connection: socket.socket, ended: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for part in parts:
+            connection.sendall(part)
+            ended.wait(0.05)
+
+    return behave
