@@ -97,9 +97,14 @@ def is_whole_head(prefix: Prefix, head: bytes) -> bool:
     return len(header) == prefix.header_bytes and crc32(header, crc32(fields)) == prefix.head_crc
 
 
+def is_whole_payload(prefix: Prefix, stored: bytes) -> bool:
+    """Tell whether a payload, given as it is on disk, is what was written."""
+    return len(stored) == prefix.stored_bytes and crc32(stored) == prefix.payload_crc
+
+
 def decode_payload(prefix: Prefix, stored: bytes, decompress: Callable[[bytes], bytes]) -> bytes:
     """Return the payload; raises DamagedError. Never allocates more than the prefix says."""
-    if len(stored) != prefix.stored_bytes or crc32(stored) != prefix.payload_crc:
+    if not is_whole_payload(prefix, stored):
         raise DamagedError("the payload is not what was written")
     if not prefix.flags & _COMPRESSED:
         return stored

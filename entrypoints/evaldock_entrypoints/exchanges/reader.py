@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import zstandard
 
 from evaldock_entrypoints.exchanges.fingerprint import fingerprint
-from evaldock_entrypoints.exchanges.frame import DamagedError, Kind, decode_payload
+from evaldock_entrypoints.exchanges.frame import DamagedError, Kind, decode_payload, is_whole_payload
 from evaldock_entrypoints.exchanges.headers import (
     DeliveryHeader,
     ExchangeHeader,
@@ -80,8 +80,8 @@ class Reader:
             self.paths.append(path)
         return self.paths.index(path)
 
-    def heads(self, number: int) -> Iterator[Head]:
-        """Yield the heads of one segment's records, counting what is damaged."""
+    def heads(self, number: int, *, checks_bodies: bool = False) -> Iterator[Head]:
+        """Yield the heads of one segment's records, counting what is damaged, bodies where asked for."""
         segment = self._segment(number)
         if segment is None:
             return
@@ -89,8 +89,10 @@ class Reader:
             for found in segment.scan():
                 if isinstance(found, Damage):
                     self.corrupt += 1
-                else:
-                    yield found
+                    continue
+                if checks_bodies and not is_whole_payload(found.prefix, segment.payload_of(found)):
+                    self.corrupt += 1
+                yield found
         except OSError:
             self.corrupt += 1
 
@@ -148,11 +150,13 @@ class Reader:
 class Index:
     """Where the exchanges are that may be served: 16 bytes for each, built from heads alone."""
 
-    def __init__(self, reader: Reader, is_wanted: Callable[[Head], bool]) -> None:
-        """Scan all segments; of several records with one key the last counts."""
+    def __init__(
+        self, reader: Reader, is_wanted: Callable[[Head], bool], *, checks_bodies: bool = False
+    ) -> None:
+        """Scan all segments; of several records with one key the last counts. checks_bodies: as of heads."""
         found = []
         for number in range(len(reader.paths)):
-            for head in reader.heads(number):
+            for head in reader.heads(number, checks_bodies=checks_bodies):
                 if is_wanted(head):
                     key = fingerprint(head.prefix.digest, head.prefix.ordinal)
                     found.append((key << 64) | (number << _OFFSET_BITS) | head.offset)

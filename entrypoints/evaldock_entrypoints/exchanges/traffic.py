@@ -1,4 +1,4 @@
-"""What the last session of a task's store delivered and what it failed at, from headers alone."""
+"""What the last session of a task's store delivered and what it failed at, from headers."""
 
 import statistics
 from array import array
@@ -75,7 +75,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionTraffic:
-    """The last session of a store. roles: auxiliary models by role, the model under evaluation as None."""
+    """The last session of a store. roles: auxiliary models by role, the model under evaluation as None.
+
+    corrupt: places that are damaged, in records of any session. A body that is leaves its figures true.
+    """
 
     session: str
     corrupt: int
@@ -100,7 +103,7 @@ def read_traffic(folder: Path, *, repeats: int = 1) -> SessionTraffic | None:
     to make good stays one where an answer to one of the repeats is missing: that answer was another's.
     """
     with Reader(folder) as reader:
-        index = Index(reader, is_servable)
+        index = Index(reader, is_servable, checks_bodies=True)
         corrupt = reader.corrupt  # the further passes meet the same damage again
         last = _last_session(reader)
         return _traffic(reader, index, corrupt, repeats, *last) if last is not None else None

@@ -165,6 +165,25 @@ def test_a_delivered_exchange_that_was_damaged_later_is_said_to_be_lost(tmp_path
     assert (found.target.requests, found.lost, found.corrupt) == (1, 1, 1)
 
 
+def test_a_body_that_was_damaged_is_counted_once_and_its_figures_stay(tmp_path: Path) -> None:
+    with Store(tmp_path, session="first") as store:
+        for number in range(3):
+            ask(store, number)
+        store.fail(failed(8), arrived=store.arrived())
+    (segment,) = segment_paths(tmp_path)
+    content = bytearray(segment.read_bytes())
+    for body in (b'{"answer":1}', b'{"error":{}}'):
+        content[content.index(body)] ^= 1
+    segment.write_bytes(content)
+    found = traffic(tmp_path)
+    assert (found.target.requests, found.lost, found.corrupt) == (3, 0, 2)
+    with Store(tmp_path, session="second") as store:
+        assert [store.find(digest(number), 0) is None for number in range(3)] == [False, True, False]
+        ask(store, 1)
+    found = traffic(tmp_path)
+    assert (found.target.requests, found.lost, found.corrupt) == (1, 0, 2)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 101, 1000])
 def test_percentiles_are_those_of_numpy(size: int) -> None:
     values = [random.Random(size).expovariate(0.01) for _ in range(size)]
