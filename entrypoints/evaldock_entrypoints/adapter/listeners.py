@@ -68,7 +68,7 @@ class _Joined:
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        if held:
+        if held and not self.is_closing():  # uvloop raises where the client has gone
             self._transport.writelines(held)
 
 
