@@ -58,9 +58,8 @@ class Adapter:
         """Open stores, chains and pools; they close with the stack."""
         for name, task in self.settings.tasks.items():
             lane = self.lanes[name] = self._lane(name, task, stack)
-            models = [(None, task.target), *task.auxiliary.items()]
             self.fronts[name] = {
-                role: await self._front(lane, task, role, served, stack) for role, served in models
+                role: await self._front(lane, task, role, served, stack) for role, served in _models(task)
             }
 
     def stop_all(self, error: EvaldockError) -> None:
@@ -89,12 +88,17 @@ class Adapter:
 
     def _lane(self, name: str, task: TaskSettings, stack: contextlib.AsyncExitStack) -> Lane:
         sys.path += [folder for folder in task.modules if folder not in sys.path]
-        caching = caching_of(task.target.interceptors)
         folder = Path(task.folder)
         (folder / EXCHANGES).mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
-        shared = Path(caching.shared) / task.target.identity if caching.shared else None
-        store = Store(folder / EXCHANGES, session=self.session, shared=shared, reuse=caching.reuse)
+        anew = _asked_anew(task)
+        store = Store(
+            folder / EXCHANGES,
+            session=self.session,
+            shared=_shared(task),
+            reuse=len(anew) <= len(task.auxiliary),
+            anew=anew,
+        )
         return Lane(task=name, store=stack.enter_context(store), stop_all=self.stop_all)
 
     async def _front(
@@ -167,6 +171,28 @@ async def running(settings: AdapterSettings, environ: Mapping[str, str]) -> Asyn
         keeper = asyncio.create_task(status.keep())
         stack.callback(keeper.cancel)
         yield status.current()
+
+
+def _shared(task: TaskSettings) -> dict[str | None, Path]:
+    """Return the folders of shared answers, by role; auxiliary models without one go by the target's."""
+    found: dict[str | None, Path] = {}
+    for role, model in _models(task):
+        own = caching_of(model.interceptors).shared
+        served = model if own else task.target
+        if folder := own or caching_of(task.target.interceptors).shared:
+            found[role] = Path(folder) / served.identity
+    return found
+
+
+def _asked_anew(task: TaskSettings) -> list[str | None]:
+    """Return the roles whose stored answers are not given; where nothing is said, they go by the target's."""
+    caching = [(role, caching_of(model.interceptors)) for role, model in _models(task)]
+    _, target = caching[0]
+    return [role for role, own in caching if not (own if own.model_fields_set else target).reuse]
+
+
+def _models(task: TaskSettings) -> list[tuple[str | None, Served]]:
+    return [(None, task.target), *task.auxiliary.items()]
 
 
 async def _write_last(status: StatusFile) -> None:

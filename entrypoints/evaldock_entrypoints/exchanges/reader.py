@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -189,6 +189,20 @@ def _unpacked(packed: int) -> Place:
 def is_servable(head: Head) -> bool:
     """Tell whether the record is an exchange that may answer a later request."""
     return head.prefix.kind == Kind.EXCHANGE and 200 <= head.prefix.status < 300
+
+
+def servable_but_to(roles: Collection[str | None]) -> Callable[[Head], bool]:
+    """Return what tells whether a record may answer a later request, but for requests to these roles."""
+    if not roles:
+        return is_servable
+
+    def is_wanted(head: Head) -> bool:
+        try:
+            return is_servable(head) and decode_exchange(head.header).role not in roles
+        except DamagedError:
+            return False
+
+    return is_wanted
 
 
 def _record(place: Place, head: Head) -> Record:

@@ -2,7 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,30 +15,44 @@ from evaldock_entrypoints.exchanges.fingerprint import fingerprint
 from evaldock_entrypoints.exchanges.frame import Kind
 from evaldock_entrypoints.exchanges.headers import encode_delivery, encode_exchange, encode_start
 from evaldock_entrypoints.exchanges.key import DIGEST_BYTES
-from evaldock_entrypoints.exchanges.reader import Index, Place, Reader, is_servable
+from evaldock_entrypoints.exchanges.reader import Index, Place, Reader, servable_but_to
 from evaldock_entrypoints.exchanges.record import Delivery, Exchange, Found, Note, Source
+from evaldock_entrypoints.exchanges.segments import Head
 from evaldock_entrypoints.exchanges.writer import Entry, Writer
 
 
 class Store:
     """Keeps what one session of one task asks and receives, and serves what earlier ones asked.
 
-    The folder belongs to one session at a time. The shared folder may be written by several runs on
+    The folder belongs to one session at a time. A shared folder may be written by several runs on
     several machines at once, each into segments of its own; what others add is seen at the next opening.
     It must be distinct for each model: nothing here tells models apart.
     """
 
-    def __init__(self, folder: Path, *, session: str, shared: Path | None = None, reuse: bool = True) -> None:
-        """Open the folders and index them; raises ExecutionError. reuse: serve what was stored before."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        session: str,
+        shared: Mapping[str | None, Path] | None = None,
+        reuse: bool = True,
+        anew: Collection[str | None] = (),
+    ) -> None:
+        """Open the folders and index them; raises ExecutionError.
+
+        shared: by role; None: of the model under evaluation. reuse: serve what was stored before. anew: roles
+        that are asked all the same.
+        """
         self.session = session
         self._sequence = 0
         self._fresh: dict[int, _Kept] = {}  # by this session, not delivered yet
         self._own = _opened(folder)
-        self._shared = _opened(shared) if shared is not None else None
-        self._own_index = Index(self._own, is_servable) if reuse else None
-        self._shared_index = Index(self._shared, is_servable) if reuse and self._shared else None
+        is_wanted = servable_but_to(anew) if reuse else None
+        self._own_index = Index(self._own, is_wanted) if is_wanted else None
         self._own_writer = Writer(folder)
-        self._shared_writer = Writer(shared) if shared is not None else None
+        shelves = {path: _shelf(path, is_wanted) for path in dict.fromkeys((shared or {}).values())}
+        self._shelves = {role: shelves[path] for role, path in (shared or {}).items()}
+        self._all_shelves = tuple(shelves.values())
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +63,7 @@ class Store:
     @property
     def corrupt(self) -> int:
         """How many damaged places were met so far."""
-        return self._own.corrupt + (self._shared.corrupt if self._shared else 0)
+        return self._own.corrupt + sum(shelf.reader.corrupt for shelf in self._all_shelves)
 
     def arrived(self) -> int:
         """Return the sequence number of a request that came just now; its delivery names it."""
@@ -74,8 +90,9 @@ class Store:
     def add(self, exchange: Exchange) -> None:
         """Keep an answer, in the shared folder too; raises ExecutionError."""
         self._keep(exchange, "asked")
-        if self._shared_writer is not None and exchange.is_servable:
-            self._shared_writer.append(self._entry(exchange))
+        shelf = self._shelves.get(exchange.role)
+        if shelf is not None and exchange.is_servable:
+            shelf.writer.append(self._entry(exchange))
 
     def fail(self, exchange: Exchange, *, arrived: int) -> None:
         """Keep a failure, whose facts name the error: it is never served; raises ExecutionError."""
@@ -113,32 +130,31 @@ class Store:
     def flush(self) -> None:
         """Return when all is on disk; raises ExecutionError."""
         self._own_writer.flush()
-        if self._shared_writer is not None:
-            self._shared_writer.flush()
+        for shelf in self._all_shelves:
+            shelf.writer.flush()
 
     def close(self) -> None:
         """Write what is left and close; raises ExecutionError."""
-        try:
-            self._own_writer.close()
-        finally:
-            self._own.close()
-            if self._shared_writer is not None and self._shared is not None:
-                self._shared.close()
-                self._shared_writer.close()
+        with ExitStack() as stack:  # all of them, also where one fails
+            for shelf in self._all_shelves:
+                stack.callback(shelf.writer.close)
+                stack.callback(shelf.reader.close)
+            stack.callback(self._own.close)
+            stack.callback(self._own_writer.close)
 
     def _stored(self, digest: bytes, ordinal: int) -> Found | None:
         place = self._own_index.find(digest, ordinal) if self._own_index else None
         return _found(self._own.read(place), digest, ordinal, "stored") if place else None
 
     def _from_others(self, digest: bytes, ordinal: int) -> Found | None:
-        """Look into the shared folder; what is found there is kept here too, so that the trail is whole."""
-        place = self._shared_index.find(digest, ordinal) if self._shared_index else None
-        if place is None or self._shared is None:
-            return None
-        found = _found(self._shared.read(place), digest, ordinal, "shared")
-        if found is not None:
-            self._keep(found.exchange, "shared")
-        return found
+        """Look into shared folders; what is found there is kept here too, so that the trail is whole."""
+        for shelf in self._all_shelves:
+            place = shelf.index.find(digest, ordinal) if shelf.index else None
+            found = _found(shelf.reader.read(place), digest, ordinal, "shared") if place else None
+            if found is not None:
+                self._keep(found.exchange, "shared")
+                return found
+        return None
 
     def _keep(self, exchange: Exchange, source: Source) -> None:
         if not exchange.is_servable:
@@ -168,6 +184,15 @@ class Store:
             self._fresh[key] = _Kept(Place(self._own.add(path), offset), kept.source)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """A folder that runs share."""
+
+    reader: Reader
+    index: Index | None
+    writer: Writer
+
+
 class _Kept(NamedTuple):
     exchange: Exchange | Place  # in memory until it is on disk
     source: Source
@@ -178,6 +203,11 @@ def _found(exchange: Exchange | None, digest: bytes, ordinal: int, source: Sourc
     if exchange is None or (exchange.digest, exchange.ordinal) != (digest, ordinal):
         return None
     return Found(exchange=exchange, source=source)
+
+
+def _shelf(folder: Path, is_wanted: Callable[[Head], bool] | None) -> _Shelf:
+    reader = _opened(folder)
+    return _Shelf(reader, Index(reader, is_wanted) if is_wanted else None, Writer(folder))
 
 
 def _opened(folder: Path) -> Reader:

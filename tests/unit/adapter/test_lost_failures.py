@@ -3,14 +3,18 @@
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 import requests
 from tests.kit.adapters import TASK, RunningAdapter, chat, running_adapter, settings_for
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.adapter.client import MAX_BODY_BYTES, Client
 from evaldock_entrypoints.contract.adapter import AdapterSettings
+from evaldock_entrypoints.contract.target import Interceptor
 from evaldock_entrypoints.run_eval.adapter import handed_over
 
 GUARD = """
@@ -70,13 +74,45 @@ def test_answers_of_another_judge_are_not_taken_out_of_the_shared_folder(
         assert endpoint.stats()["requests"] == asked
 
 
+@pytest.mark.parametrize(
+    ("config", "runs", "asked"),
+    [
+        ({"shared": "shared"}, ("one", "other"), {"judge": 1, "target": 2}),
+        ({"reuse": False}, ("one", "one"), {"judge": 2, "target": 1}),
+        ({}, ("one", "one"), {"judge": 1, "target": 1}),
+    ],
+)
+def test_a_judge_has_a_cache_of_its_own_making(
+    tmp_path: Path,
+    endpoint: RunningEndpoint,
+    config: dict[str, Any],
+    runs: Sequence[str],
+    asked: dict[str, int],
+) -> None:
+    if "shared" in config:
+        config = {"shared": str(tmp_path / "shared")}
+    chain = [Interceptor(name="caching", config=config)]
+    for run in runs:
+        settings = settings_for(tmp_path / run, [endpoint.url])
+        with running_adapter(_with_judge(settings, {"interceptors": chain})) as adapter:
+            for path, text in (("", "target"), ("/aux/judge", "judge")):
+                url = f"{adapter.address}/t/{TASK}{path}/v1/chat/completions"
+                assert requests.post(url, json=chat(text), timeout=10).status_code == 200
+            adapter.stop()
+    bodies = [request["body"] for request in endpoint.last_requests()]
+    assert {who: sum(f'"{who}"' in body for body in bodies) for who in asked} == asked
+
+
 def _judged_by(folder: Path, endpoint: RunningEndpoint, number: int) -> AdapterSettings:
     """Return a run of its own, with a judge of its own; answers are shared."""
     shared = {"name": "caching", "config": {"shared": str(folder / "shared")}}
     settings = settings_for(folder / str(number), [endpoint.url], interceptors=[shared])
+    return _with_judge(settings, {"identity": f"judge {number}", "interceptors": []})
+
+
+def _with_judge(settings: AdapterSettings, judge: dict[str, Any]) -> AdapterSettings:
     task = settings.tasks[TASK]
-    judge = task.target.model_copy(update={"identity": f"judge {number}"})
-    judged = task.model_copy(update={"auxiliary": {"judge": judge}})
+    judged = task.model_copy(update={"auxiliary": {"judge": task.target.model_copy(update=judge)}})
     return settings.model_copy(update={"tasks": {TASK: judged}})
 
 

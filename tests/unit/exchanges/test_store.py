@@ -22,7 +22,7 @@ def records(folder: Path) -> list[Record]:
 
 
 def keep(folder: Path, *numbers: int, session: str = "first", shared: Path | None = None) -> None:
-    with Store(folder, session=session, shared=shared) as store:
+    with Store(folder, session=session, shared={None: shared} if shared else None) as store:
         for number in numbers:
             store.add(answered(number))
 
@@ -97,13 +97,13 @@ def test_without_reuse_an_answer_of_this_session_is_served_all_the_same(tmp_path
 def test_runs_share_answers_and_each_keeps_what_it_was_served(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     with (
-        Store(tmp_path / "a", session="a", shared=shared) as one,
-        Store(tmp_path / "b", session="b", shared=shared) as other,
+        Store(tmp_path / "a", session="a", shared={None: shared}) as one,
+        Store(tmp_path / "b", session="b", shared={None: shared}) as other,
     ):
         one.add(answered(1))
         other.add(answered(2))
         other.add(replace(answered(3), status=404))
-    with Store(tmp_path / "c", session="c", shared=shared) as store:
+    with Store(tmp_path / "c", session="c", shared={None: shared}) as store:
         found = [store.find(digest(number), 0) for number in (1, 2, 3)]
         again = store.find(digest(1), 0)
     assert [answer and answer.source for answer in found] == ["shared", "shared", None]
@@ -121,7 +121,7 @@ def test_own_answers_come_before_shared_ones(tmp_path: Path) -> None:
     keep(tmp_path / "other", 1, shared=tmp_path / "shared")
     with Store(tmp_path / "own", session="first") as store:
         store.add(answered(1, response=b"own"))
-    with Store(tmp_path / "own", session="second", shared=tmp_path / "shared") as store:
+    with Store(tmp_path / "own", session="second", shared={None: tmp_path / "shared"}) as store:
         found = store.find(digest(1), 0)
     assert found is not None
     assert (found.source, found.exchange.response) == ("stored", b"own")
