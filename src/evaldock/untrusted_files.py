@@ -48,6 +48,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return _mapping(path, tree)
 
 
+def read_text(path: Path) -> str:
+    """Return a file as text, with marks for bytes that are none; raises UnreadableFileError."""
+    return _read(path).decode(errors="replace")
+
+
 def iterate_zst_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a zstd-compressed file; raises UnreadableFileError at the point of damage."""
     left_bytes = _MAX_LINES_BYTES

@@ -7,12 +7,13 @@ from typing import Any
 import docker
 import pytest
 import yaml
-from tests.kit.canaries import command_lines_with, environments_with, exchanges_in, found_in
+from tests.kit.canaries import environments_with, exchanges_in
 from tests.kit.cli import evaldock, run_document
 from tests.kit.echoing_endpoint import echoing_endpoint
 from tests.kit.fault_runs import Ran, document, run_plan
 from tests.kit.toy import Silent, toy_plan
 
+from evaldock.conformance.canary import command_lines_with, found_in
 from evaldock.executors.adapter import Counts
 from evaldock.plan import Evaluation
 from evaldock_entrypoints.contract.errors import ExitCode

@@ -1,33 +1,14 @@
-"""Where a secret value shows in what a run leaves behind, compressed or not."""
+"""Who holds a secret value while a run lasts, and how much there is to search afterwards."""
 
-import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import zstandard
-
+from evaldock.conformance.canary import bodies
 from evaldock_entrypoints.contract.adapter import EXCHANGES
-from evaldock_entrypoints.exchanges.reader import Reader
-
-
-def found_in(folder: Path, canary: str) -> list[str]:
-    """Return the files below the folder that hold the value, and the exchanges that do."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    hits = [str(path) for path in files if canary.encode() in _content(path)]
-    for exchanges in folder.rglob(EXCHANGES):
-        hits += [f"{exchanges}: {place}" for place, text in _bodies(exchanges) if canary.encode() in text]
-    return hits
 
 
 def exchanges_in(folder: Path) -> int:
     """Return how many requests with their answers the folder's stores hold, failed ones included."""
-    return sum(1 for exchanges in folder.rglob(EXCHANGES) for _ in _bodies(exchanges))
-
-
-def command_lines_with(canary: str) -> list[str]:
-    """Return the command lines of this host's processes that hold the value, as `ps` shows them."""
-    return [line for line in _of_processes("cmdline") if canary in line]
+    return sum(1 for exchanges in folder.rglob(EXCHANGES) for _ in bodies(exchanges))
 
 
 def environments_with(canary: str) -> list[str]:
@@ -41,28 +22,3 @@ def environments_with(canary: str) -> list[str]:
         if canary.encode() in environment:
             found.append(argv.replace(b"\0", b" ").decode(errors="replace"))
     return found
-
-
-def _of_processes(name: str) -> Iterator[str]:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            yield (process / name).read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-
-
-def _content(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if path.suffix != ".zst":
-        return raw
-    with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)) as stream:
-        return stream.read()
-
-
-def _bodies(exchanges: Path) -> Iterator[tuple[str, bytes]]:
-    with Reader(exchanges) as reader:
-        for number in range(len(reader.paths)):
-            for record in reader.records(number):
-                exchange = reader.read(record.place) if hasattr(record.header, "request_bytes") else None
-                if exchange is not None:
-                    yield json.dumps(record.place), exchange.request + exchange.response

@@ -6,7 +6,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "entrypoints/evaldock_entrypoints").rglob("*.py")])
-OURS = {"UsageError", "EndpointError", "HarnessError", "PinError", "ExecutionError", "InterruptedRunError"}
+OURS = {
+    "UsageError",
+    "EndpointError",
+    "HarnessError",
+    "IncompleteError",
+    "PinError",
+    "ExecutionError",
+    "InterruptedRunError",
+}
 
 
 def errors_in(source: str) -> Iterator[ast.Call]:

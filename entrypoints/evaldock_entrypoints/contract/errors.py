@@ -1,5 +1,6 @@
 """Every error a person can meet, with its exit code (contract, section 2)."""
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -69,6 +70,12 @@ class HarnessError(EvaldockError):
     exit_code = ExitCode.HARNESS
 
 
+class IncompleteError(EvaldockError):
+    """Finished, and not every sample is proven, so that there is no score."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class PinError(EvaldockError):
     """Image, data or lock does not match its pin."""
 
@@ -85,6 +92,20 @@ class InterruptedRunError(EvaldockError):
     """Stopped by a signal or a time limit; the same command resumes."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+BY_EXIT_CODE: Mapping[int, type[EvaldockError]] = {
+    kind.exit_code: kind
+    for kind in (
+        UsageError,
+        EndpointError,
+        HarnessError,
+        IncompleteError,
+        PinError,
+        ExecutionError,
+        InterruptedRunError,
+    )
+}
 
 
 def internal_error(error: Exception) -> EvaldockError:

@@ -35,13 +35,15 @@ COMMANDS = {
     "query": ("query", "Send one prompt to an endpoint."),
     "doctor": ("doctor", "Say what this machine lacks, and the command that mends it."),
     "build": ("build", "Build images from this checkout."),
+    "conformance": ("conformance", "Try every promise of the contract on an image."),
+    "new": ("new", "Begin a folder of your own."),
     "clean": ("clean", "Remove what killed runs left behind; stop our own engine."),
     "schema": ("schema", "Print the JSON Schema of a file."),
     "completion": ("completion", "Print a shell's completion script."),
 }
 UNBUILT = """
     status logs kill rm info report compare gate rescore replay diff verify lock push pull mirror
-    bundle data model conformance render export new
+    bundle data model render export
 """
 
 

@@ -47,12 +47,15 @@ class _Manifest(_Part):
     manifests: list[_Descriptor] | None = None  # of an index for several platforms
 
 
-class _Settings(_Part):
+class ImageSettings(_Part):
+    """What an image's configuration says of its containers. user: as whom they run unless told otherwise."""
+
     labels: dict[str, str] | None = Field(default=None, alias="Labels")
+    user: str = Field(default="", alias="User")
 
 
 class _Config(_Part):
-    config: _Settings | None = None
+    config: ImageSettings | None = None
 
 
 def labels_in_layout(folder: Path, name: str | None = None) -> Mapping[str, str]:
@@ -70,8 +73,12 @@ def labels_in_layout(folder: Path, name: str | None = None) -> Mapping[str, str]
 
 def labels_of_config(content: bytes | str) -> Mapping[str, str]:
     """Return the labels in an image configuration; raises PinError when it is malformed."""
-    settings = _parsed(_Config, content).config
-    return (settings and settings.labels) or {}
+    return settings_of_config(content).labels or {}
+
+
+def settings_of_config(content: bytes | str) -> ImageSettings:
+    """Return the settings in an image configuration; raises PinError when it is malformed."""
+    return _parsed(_Config, content).config or ImageSettings()
 
 
 def _chosen(folder: Path, name: str | None) -> _Descriptor:

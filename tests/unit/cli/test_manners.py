@@ -63,6 +63,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "query": (DEAD, "hello", "--model_id", "m"),
     "deploy": ("none.yaml",),
     "build": ("no-such-image",),
+    "conformance": ("no-such-image",),
 }
 # These have facts to print even where there is no engine, no run and no image.
 SPEAKING = {"ls backends", "ls images", "ls runs", "ls tasks", "doctor", "check"}

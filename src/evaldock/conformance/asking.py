@@ -1,0 +1,111 @@
+"""Containers of the image that are started for one command each."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaldock.engines.engine import Engine, Running
+from evaldock.pins import ImagePin
+from evaldock.plan import Mount, Unit, UnitNetwork
+from evaldock.untrusted_files import UnreadableFileError, read_json, read_text, read_yaml
+from evaldock_entrypoints.contract.errors import ExecutionError
+
+NOT_FOUND = 127  # what a shell says of a program that is not there
+TIMED_OUT = 124  # what timeout(1) says
+_TIMEOUT_S = 180.0
+_NO_PROGRAM = ("executable file", "no such file or directory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a command ended. output: both its outputs together."""
+
+    code: int
+    output: str
+    duration_s: float
+
+    @property
+    def said(self) -> str:
+        """What to show of it."""
+        lines = self.output.strip().splitlines()
+        return f"exit {self.code}" + (f": {lines[-1]}" if self.code != 0 and lines else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Starts the image's commands on an engine; their logs go into a folder of ours."""
+
+    engine: Engine
+    image: ImagePin
+    folder: Path
+    user: str = field(default_factory=lambda: f"{os.getuid()}:{os.getgid()}")
+
+    def ask(
+        self,
+        *argv: str,
+        mounts: tuple[Mount, ...] = (),
+        log: str = "ask.log",
+        user: str | None = None,
+        network: UnitNetwork = "none",
+        secrets: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return how a command ended that has no network of its own accord; raises ExecutionError."""
+        began = time.monotonic()
+        path = self.folder / log
+        try:
+            started = self.started(*argv, mounts=mounts, user=user, network=network, secrets=secrets)
+            with started as running:
+                in_time = running.ended.wait(_TIMEOUT_S)
+                code = running.exit().code if in_time else TIMED_OUT
+                running.save_log(path)
+        except ExecutionError as error:
+            if not any(words in str(error) for words in _NO_PROGRAM):
+                raise
+            return Answer(code=NOT_FOUND, output=str(error), duration_s=time.monotonic() - began)
+        return Answer(code=code, output=read_text(path), duration_s=time.monotonic() - began)
+
+    @contextmanager
+    def started(
+        self,
+        *argv: str,
+        mounts: tuple[Mount, ...],
+        user: str | None = None,
+        network: UnitNetwork = "none",
+        secrets: Mapping[str, str] | None = None,
+    ) -> Iterator[Running]:
+        """Start a command, and remove its container at the end; raises ExecutionError or PinError."""
+        unit = Unit(
+            name="conformance",
+            role="evaluation",
+            image=self.image,
+            argv=argv,
+            network=network,
+            secret_names=tuple(secrets or {}),
+            mounts=mounts,
+        )
+        running = self.engine.create(
+            unit, user=user or self.user, network=None, alias=None, secrets=secrets or {}
+        )
+        with running:
+            yield running
+
+    def yaml_file(self, path: str) -> dict[str, Any] | None:
+        """Return the mapping in a YAML file of the image, None where there is none."""
+        return self._mapping(path, "file.yml")
+
+    def json_file(self, path: str) -> dict[str, Any] | None:
+        """Return the mapping in a JSON file of the image, None where there is none."""
+        return self._mapping(path, "file.json")
+
+    def _mapping(self, path: str, name: str) -> dict[str, Any] | None:
+        if self.ask("/bin/cat", path, log=name).code != 0:
+            return None
+        read = read_json if name.endswith(".json") else read_yaml
+        try:
+            return read(self.folder / name)
+        except UnreadableFileError:
+            return None

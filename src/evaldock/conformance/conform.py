@@ -1,0 +1,100 @@
+"""All checks of one image, in order."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evaldock.conformance.alone import check_alone
+from evaldock.conformance.asking import Asker
+from evaldock.conformance.commands import check_commands, check_entrypoint
+from evaldock.conformance.image import holding, pin_of
+from evaldock.conformance.run_checks import (
+    check_completeness,
+    check_read_only,
+    check_redaction,
+    check_results,
+    check_seal,
+    check_user,
+    window_of_one,
+)
+from evaldock.conformance.subject import read_subject
+from evaldock.conformance.trial import KEY_NAME, MODEL, Trial
+from evaldock.conformance.verdict import Verdict, failed, not_applicable
+from evaldock.plan import EngineName
+from evaldock.registry import load_registry
+from evaldock.supply.steps import Report
+from evaldock.testkit.fake_endpoint import running_endpoint
+from evaldock_entrypoints.contract.errors import HarnessError
+
+_OF_COMMANDS = ("catalogue", "describe", "dry_run", "usage_errors", "dead_endpoint")
+_OF_RUNS = ("results", "completeness", "sealed", "read_only_root", "any_uid", "sigterm", "redaction")
+
+
+def conformance(
+    image: str,
+    *,
+    folder: Path,
+    report: Report,
+    task: str | None = None,
+    limit: int,
+    answers: Sequence[Path] = (),
+    engine: EngineName = "auto",
+) -> list[Verdict]:
+    """Try every promise of the contract on an image; what the runs leave behind stays in folder.
+
+    image: a name or alias of the catalogue, or a reference. task: None for the first whose data is in the
+    image. answers: tables for the fake endpoint, which answers anything else with filler.
+    Raises UsageError, PinError and ExecutionError where the image cannot be tried at all.
+    """
+    catalogue = load_registry()
+    pin = pin_of(image, catalogue)
+    asked = folder / "asked"
+    asked.mkdir(parents=True)
+    with holding(pin, engine, folder, report) as opened:
+        asker = Asker(engine=opened, image=pin, folder=asked)
+        entrypoint = check_entrypoint(asker)
+        try:
+            subject = read_subject(asker, task)
+        except HarnessError as error:
+            return [entrypoint, failed("catalogue", error.message), *_untried(_OF_COMMANDS[1:], _OF_RUNS)]
+        if entrypoint.state == "failed":
+            return [entrypoint, check_user(subject.user), *_untried(_OF_COMMANDS, _OF_RUNS)]
+        canary = f"canary-{secrets.token_hex(12)}"
+        served = running_endpoint(answers=answers, model=MODEL, api_key_name=KEY_NAME, env={KEY_NAME: canary})
+        with served as endpoint:
+            trial = Trial(
+                subject=subject,
+                catalogue=catalogue,
+                engine=engine,
+                endpoint=endpoint,
+                folder=folder,
+                limit=limit,
+                report=report,
+                canary=canary,
+            )
+            return [entrypoint, check_user(subject.user), *_tried(asker, trial)]
+
+
+def _tried(asker: Asker, trial: Trial) -> Iterator[Verdict]:
+    trial.report(f"trying {trial.subject.name} with {trial.limit} items against the fake endpoint")
+    yield from check_commands(asker, trial)
+    trial.endpoint.reset()
+    whole = trial.run()
+    yield check_results(trial, whole)
+    yield check_seal(whole)
+    yield check_read_only(whole)
+    window = window_of_one(trial.endpoint)
+    if window is None:
+        why = "the harness asked nothing"
+        yield from (not_applicable(check, why) for check in ("completeness", "any_uid", "sigterm"))
+        yield check_redaction(trial, whole.command_lines)
+        return
+    completeness, disturbed = check_completeness(trial, window)
+    yield completeness
+    yield from check_alone(asker, trial, window)
+    yield check_redaction(trial, (*whole.command_lines, *disturbed.command_lines))
+
+
+def _untried(*checks: Sequence[str]) -> Iterator[Verdict]:
+    names = (name for group in checks for name in group)
+    return (not_applicable(name, "an image of this kind cannot be run") for name in names)
