@@ -19,7 +19,7 @@ from evaldock_entrypoints.contract.framework import EndpointType, load_framework
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.phases import template_values
 from evaldock_entrypoints.run_eval.prove import prove
-from evaldock_entrypoints.run_eval.run import parse
+from evaldock_entrypoints.run_eval.outcome import parse
 from evaldock_entrypoints.run_eval.template import render
 
 HERE = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -61,6 +61,9 @@ SCORING_LIMITS = Limits(
     file_size_bytes=64 * 1024**2,
     shares_memory=False,
 )
+
+# Of a harness that scores within its own process: it is started again, and so is an adapter for it.
+REPLAY_LIMITS = replace(SCORING_LIMITS, memory="4g", pids=512, tmp_size="512m", open_files=1024)
 
 
 @dataclass(frozen=True, kw_only=True)

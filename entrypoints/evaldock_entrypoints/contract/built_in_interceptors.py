@@ -36,6 +36,7 @@ class BuiltIn:
     changes_requests: bool = False
     changes_answers: bool = False  # it needs streamed answers whole
     may_repeat: bool = False  # may stand in a chain more than once
+    only_records: bool = False  # what it leaves is of no use where stored answers are asked again
 
 
 BUILT_IN: Mapping[str, BuiltIn] = {
@@ -46,16 +47,16 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     "modify_tools": BuiltIn(settings=ModifyTools, changes_requests=True, changes_answers=True),
     "turn_counter": BuiltIn(settings=TurnCounter, changes_requests=True),
     "reasoning_replay": BuiltIn(settings=ReasoningReplay, changes_requests=True),
-    "request_logging": BuiltIn(settings=RequestLogging, changes_requests=True),
+    "request_logging": BuiltIn(settings=RequestLogging, changes_requests=True, only_records=True),
     CACHING: BuiltIn(settings=Caching),
     ENDPOINT: BuiltIn(settings=EndpointPolicy),
     STREAMING: BuiltIn(settings=Streaming),
-    "response_stats": BuiltIn(settings=ResponseStats),
-    "token_log": BuiltIn(settings=NoSettings),
-    "response_logging": BuiltIn(settings=ResponseLogging),
+    "response_stats": BuiltIn(settings=ResponseStats, only_records=True),
+    "token_log": BuiltIn(settings=NoSettings, only_records=True),
+    "response_logging": BuiltIn(settings=ResponseLogging, only_records=True),
     "finish_reason": BuiltIn(settings=FinishReason, changes_answers=True),
     "reasoning": BuiltIn(settings=Reasoning, changes_answers=True),
-    "progress_tracking": BuiltIn(settings=ProgressTracking),
+    "progress_tracking": BuiltIn(settings=ProgressTracking, only_records=True),
     "raise_client_errors": BuiltIn(settings=RaiseClientErrors),
 }
 

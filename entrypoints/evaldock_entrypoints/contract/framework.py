@@ -1,13 +1,15 @@
 """The models of framework.yml: what a harness folder declares."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.fields import Role
+from evaldock_entrypoints.contract.vendor.wheel import Vendor
 from evaldock_entrypoints.contract.wording import reason
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding"]
@@ -32,7 +34,7 @@ class About(_Declared):
 class Extra(_Declared):
     """A harness parameter that users set under params.extra."""
 
-    type: Literal["int", "float", "str", "bool", "path"]
+    type: Literal["int", "float", "str", "bool", "path", "any"]
     description: str
     default: str | int | float | bool | None = None
     choices: list[str] = Field(default_factory=list)  # of type str: what it may be; empty: anything
@@ -59,6 +61,7 @@ class Phase(_Declared):
     executes_model_code: bool = False
     writes: list[str] = Field(default_factory=list)  # folders below native/ that it may write in a sandbox
     progress: str | None = None  # regular expression over output lines with groups "done" and "total"
+    optional: bool = False  # only tasks that name it have it
 
 
 class Task(_Declared):
@@ -73,6 +76,7 @@ class Task(_Declared):
     data: list[DataSource] = Field(default_factory=list)
     params: dict[str, Any] = Field(default_factory=dict)
     extras: dict[str, Any] = Field(default_factory=dict)  # values of declared extras
+    phases: list[str] = Field(default_factory=list)  # by name; empty: all that are not optional
     default_fewshot: int | None = None  # shots the harness would use by itself
     fewshot_available: bool = True  # False: the few-shot records are not in the image
     primary_metric: str | None = None
@@ -87,6 +91,7 @@ class Framework(_Declared):
     """A whole framework.yml."""
 
     framework: About
+    vendor: Vendor | None = None  # the wheel whose own definition is the rest
     params: dict[str, Any] = Field(default_factory=dict)
     extras: dict[str, Extra] = Field(default_factory=dict)
     repeats: Literal["native", "runs"] = "runs"  # who repeats: the harness itself, or run_eval starts it anew
@@ -97,6 +102,31 @@ class Framework(_Declared):
     def name(self) -> str:
         return self.framework.name
 
+    @property
+    def roles(self) -> set[str]:
+        """Every further model that some task asks."""
+        return {role for task in self.tasks for role in task.auxiliary}
+
+    def phases_of(self, task: Task) -> list[Phase]:
+        """Return the processes that make up a task, in order."""
+        return [
+            phase
+            for phase in self.phases
+            if (phase.name in task.phases if task.phases else not phase.optional)
+        ]
+
+    def starts(self, params: Mapping[str, Any]) -> int:
+        """Return how often run_eval starts the harness: once, unless the repeats are left to run_eval."""
+        return int(params.get("repeats", 1)) if self.repeats == "runs" else 1
+
+    @model_validator(mode="after")
+    def _tasks_name_known_phases(self) -> Self:
+        known = {phase.name for phase in self.phases}
+        for task in self.tasks:
+            if unknown := set(task.phases) - known:
+                raise ValueError(f"{task.name} names phases that are not there: {', '.join(sorted(unknown))}")
+        return self
+
     def task(self, name: str) -> Task | None:
         """Return the task of this bare or harness-qualified name, if the harness has it."""
         harness, dot, bare = name.partition(".")
@@ -105,14 +135,28 @@ class Framework(_Declared):
         return next((task for task in self.tasks if task.name == name), None)
 
 
+def native_part(starts: int, repeat: int) -> str:
+    """Return where, below the task's folder, the harness writes natively at its start for a repeat."""
+    return "native" if starts == 1 else f"native/repeat-{repeat}"
+
+
 def load_framework(folder: Path) -> Framework:
     """Read framework.yml of a harness folder; raises HarnessError where it is missing or malformed."""
     path = folder / "framework.yml"
     try:
-        return Framework.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Framework.model_validate(_whole(yaml.safe_load(path.read_text(encoding="utf-8")), folder))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise HarnessError(
             f"the harness definition cannot be read: {reason(error)}",
             where=str(path),
             next_step="mend framework.yml; docs/adding-a-harness.md lists its keys",
         ) from error
+
+
+def _whole(tree: Any, folder: Path) -> Any:
+    """Return the keys of framework.yml, where it names a vendor's wheel with those of that wheel."""
+    if not isinstance(tree, dict) or "vendor" not in tree:
+        return tree
+    from evaldock_entrypoints.contract.vendor.folder import expand  # brings a template engine along
+
+    return expand(tree, folder)

@@ -64,6 +64,7 @@ class MetricClaim:
     stderr: float | None = None
     score: str | None = None  # key in Sample.scores; None: the harness's value stands, marked as its own
     within: str | None = None  # only samples whose id begins with this
+    repeat: int | None = None  # only samples of this repeat; such a claim is compared and not reported
     method: Literal["mean", "pass@k", "harness"] = "mean"
     k: int = 1
     group: bool = False  # reported under results.groups
@@ -78,6 +79,7 @@ class Outcome:
     totals: Sequence[int] = ()  # items of each part of the task by the harness's count, before any limit
     harness_version: str | None = None
     num_fewshot: int | None = None
+    unproven: Sequence[str] = ()  # why these samples do not carry the claims, whatever their number
     notes: Sequence[str] = ()  # overrides and the like that a reader of the score must know
     facts: dict[str, Scalar] = field(default_factory=dict)
 

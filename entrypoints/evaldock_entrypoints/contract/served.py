@@ -70,7 +70,12 @@ def auxiliary_model(role: str, wanted: AuxiliaryEndpoint, merged: Merged) -> Mod
 
 def auxiliary_served(model: Model, params: Mapping[str, Any]) -> Served:
     """Return an auxiliary model as a task with these parameters asks it."""
-    return model.served(wanted_type(model.wanted) or "chat", params)
+    return model.served(auxiliary_type(model), params)
+
+
+def auxiliary_type(model: Model) -> EndpointType:
+    """Return the route by which a task asks an auxiliary model."""
+    return wanted_type(model.wanted) or "chat"
 
 
 def wanted_type(wanted: ApiEndpoint) -> EndpointType | None:

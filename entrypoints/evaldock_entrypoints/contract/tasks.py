@@ -1,6 +1,6 @@
 """A task and what a request makes of it: parameters, extras, endpoint type."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +74,23 @@ def effective_extras(framework: Framework, task: Task, *requested: Requested) ->
     }
     values |= {name: Value(value=value, origin=owner) for name, value in task.extras.items()}
     for layer in requested:
-        for name, value in layer.params.extra.items():
+        for name, value in _dotted(layer.params.extra, framework.extras):
             _refuse_undeclared(framework, layer, name)
             _refuse_wrong_type(framework, layer, name, value)
-            values[name] = Value(value=value, origin=layer.origin("extra", name))
+            values[name] = Value(value=value, origin=layer.origin("extra", *name.split(".")))
     return values
+
+
+def _dotted(
+    tree: Mapping[str, Any], declared: Mapping[str, Any], path: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield each extra under its declared name: judge: {top_p: 1} is judge.top_p where that is declared."""
+    for key, value in tree.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and any(other.startswith(f"{name}.") for other in declared):
+            yield from _dotted(value, declared, f"{name}.")
+        else:
+            yield name, value
 
 
 def plain(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -101,13 +113,14 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text, in quotes where it looks like a number"),
     "bool": ((bool,), "true or false"),
     "path": ((str,), "a path"),
+    "any": ((str, int, float, bool), "a number, a word, true or false"),
 }
 
 
 def _refuse_wrong_type(framework: Framework, layer: Requested, name: str, value: Any) -> None:
     declared = framework.extras[name]
     types, wanted = _KINDS[declared.type]
-    is_wrong_bool = isinstance(value, bool) and declared.type != "bool"
+    is_wrong_bool = isinstance(value, bool) and declared.type not in ("bool", "any")
     if value is not None and (is_wrong_bool or not isinstance(value, types)):
         raise UsageError(
             f'the extra "{name}" is of type {declared.type}, not {value!r}',
@@ -160,3 +173,14 @@ def refuse_missing_shots(task: Task, num_fewshot: int | None, *, data_is_mounted
             where=place,
             next_step="set params.extra.num_fewshot: 0, or mount the training split (data.path)",
         )
+
+
+def refuse_missing_roles(task: Task, given: Collection[str], *, place: str) -> None:
+    """Raise UsageError where the task asks a further model that the document does not name."""
+    for role in task.auxiliary:
+        if role not in given:
+            raise UsageError(
+                f'task "{task.name}" needs a further model: {role}',
+                where=place,
+                next_step=f"add target.auxiliary.{role}: {{url: http://HOST:PORT/v1, model_id: …}}",
+            )

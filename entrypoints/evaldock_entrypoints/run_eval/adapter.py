@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.adapter import (
+    EXCHANGES,
     SOCKET_NAME,
     STATUS_NAME,
     AdapterSettings,
+    Served,
     TaskSettings,
     socket_folder,
 )
+from evaldock_entrypoints.contract.built_in_interceptors import BUILT_IN
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
 from evaldock_entrypoints.contract.files import open_folder, write_bytes
@@ -39,9 +42,9 @@ _PASSED_ON = (
 
 @dataclass(frozen=True, kw_only=True)
 class Doorway:
-    """Where the harness finds its endpoint. own: the adapter that was started for this task alone."""
+    """Where the harness finds its endpoints. own: the adapter that was started for this task alone."""
 
-    endpoint: Endpoint
+    reached: Mapping[str | None, Endpoint]  # by role; None: the model under evaluation
     listener: "HandedOver"
     own: "OwnAdapter | None" = None
 
@@ -62,24 +65,37 @@ class Doorway:
 
 @contextmanager
 def doorway(
-    job: Job, settings: TaskSettings, *, socket_path: Path | None, environ: Mapping[str, str]
+    job: Job,
+    settings: TaskSettings,
+    *,
+    socket_path: Path | None,
+    environ: Mapping[str, str],
+    replays: bool = False,
 ) -> Iterator[Doorway]:
     """Open the harness's way through the adapter; raises ExecutionError where there is none.
 
-    socket_path: where the run's adapter takes listening sockets; None starts one of our own.
+    socket_path: where the run's adapter takes listening sockets; None starts one of our own, which asks
+    nobody where it `replays` what is stored.
     """
     task = f"{job.framework.name}.{job.task.name}"
     with ExitStack() as stack:
         own = None
         if socket_path is None:
-            own = stack.enter_context(own_adapter(task, settings, environ, job.logs_dir / "adapter.log"))
+            whole = AdapterSettings(tasks={task: settings}, folder="", replay=replays)
+            own = stack.enter_context(own_adapter(task, whole, environ, job.logs_dir / "adapter.log"))
             socket_path = own.folder / socket_folder(task) / SOCKET_NAME
         listener = stack.enter_context(handed_over(socket_path))
-        base = f"http://127.0.0.1:{listener.port}/t/{task}/v1"
-        reached = replace(
-            job.endpoint, base_url=base, url=route_url(base, job.endpoint.type), api_key_name=None
-        )
-        yield Doorway(endpoint=reached, listener=listener, own=own)
+        further = ((role, one.endpoint) for role, one in job.auxiliary.items())
+        models: list[tuple[str | None, Endpoint]] = [(None, job.endpoint), *further]
+        base = f"http://127.0.0.1:{listener.port}/t/{task}"
+        reached = {role: _reached(model, base, role) for role, model in models}
+        yield Doorway(reached=reached, listener=listener, own=own)
+
+
+def _reached(model: Endpoint, base: str, role: str | None) -> Endpoint:
+    """Return a model as it is found behind the adapter."""
+    url = f"{base}/v1" if role is None else f"{base}/aux/{role}/v1"
+    return replace(model, base_url=url, url=route_url(url, model.type), api_key_name=None)
 
 
 @contextmanager
@@ -186,18 +202,18 @@ def told(error: Mapping[str, Any]) -> EvaldockError:
 
 @contextmanager
 def own_adapter(
-    task: str, settings: TaskSettings, environ: Mapping[str, str], log: Path
+    task: str, settings: AdapterSettings, environ: Mapping[str, str], log: Path
 ) -> Iterator[OwnAdapter]:
     """Run an adapter for one task while the block runs; raises ExecutionError where it does not start."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="evaldock-adapter-") as name, log.open("ab") as output:
         folder = Path(name)
-        whole = AdapterSettings(tasks={task: settings}, folder=str(folder))
-        write_bytes(folder / "settings.json", whole.model_dump_json().encode())
+        placed = settings.model_copy(update={"folder": str(folder)})
+        write_bytes(folder / "settings.json", placed.model_dump_json().encode())
         argv = ["-m", "evaldock_entrypoints.adapter.cli", "--settings", str(folder / "settings.json")]
         process = subprocess.Popen(
             [sys.executable, "-B", *argv, "--until_stdin_ends"],
-            env=_environment(settings, environ),
+            env=_environment(settings.tasks[task], environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -209,6 +225,25 @@ def own_adapter(
                 yield OwnAdapter(task=task, folder=folder, process=process, log=log)
             finally:
                 _stop(process)
+
+
+def replayed(settings: TaskSettings, job: Job) -> TaskSettings:
+    """Return what an adapter is told that answers from the task's exchanges alone: no keys, no records."""
+    return settings.model_copy(
+        update={
+            "target": _answered_again(settings.target),
+            "auxiliary": {role: _answered_again(served) for role, served in settings.auxiliary.items()},
+            "folder": str(job.work_dir),
+            "replayed": str(job.output_dir / EXCHANGES),
+        }
+    )
+
+
+def _answered_again(served: Served) -> Served:
+    chain = [
+        one for one in served.interceptors if not (one.name in BUILT_IN and BUILT_IN[one.name].only_records)
+    ]
+    return served.model_copy(update={"api_key_name": None, "interceptors": chain})
 
 
 def key_values(settings: TaskSettings, environ: Mapping[str, str]) -> list[str]:

@@ -164,7 +164,7 @@ def _dry_run(job: Job, model_path: str | None) -> dict[str, Any]:
         "params": job.params,
         "extras": job.extras,
         "expected_items": job.expected_items(),
-        "argv": {phase.name: phase_argv(job, phase) for phase in job.framework.phases},
+        "argv": {phase.name: phase_argv(job, phase) for phase in job.phases},
     }
 
 

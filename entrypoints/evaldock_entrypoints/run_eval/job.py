@@ -1,14 +1,24 @@
 """One job: a task, its parameters, its endpoint and its folders."""
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.endpoint import Endpoint
-from evaldock_entrypoints.contract.framework import DataSource, Framework, Task
+from evaldock_entrypoints.contract.framework import DataSource, Framework, Phase, Task, native_part
 from evaldock_entrypoints.contract.target import Interceptor
+
+AUXILIARY_PARAMS = ("temperature", "top_p", "max_new_tokens", "parallelism")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auxiliary:
+    """A further model that the task asks. params: those of sampling that the document sets for it."""
+
+    endpoint: Endpoint
+    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +31,14 @@ class Job:
     extras: dict[str, Any]  # declared extras, merged
     endpoint: Endpoint  # the one under evaluation, as results record it
     chain: tuple[Interceptor, ...] = ()  # of the adapter before it
-    reached: Endpoint | None = None  # the same through the adapter, as the harness asks it
+    auxiliary: Mapping[str, Auxiliary] = field(default_factory=dict)  # further models, by role
+    reached: Mapping[str | None, Endpoint] = field(
+        default_factory=dict
+    )  # through the adapter, as the harness asks them; None: the one under evaluation
+    repeat: int = 0  # which start of the harness this is, where it is started once per repeat
     output_dir: Path  # the task's own folder
-    data_dir: Path  # benchmark data, read-only: the image's own, or a mounted folder
-    data_is_mounted: bool = False
+    data_dir: Path  # the image's benchmark data, read-only
+    mounted_data_dir: Path | None = None  # the user's, read-only, in place of the image's where both have it
     scratch_dir: Path | None = (
         None  # in a sandbox, where output_dir is read-only: work, logs and home go here
     )
@@ -34,18 +48,42 @@ class Job:
     )  # data manifest: dataset, config, split, records, sha256
 
     @property
+    def phases(self) -> list[Phase]:
+        """The processes of one start of the harness, in order."""
+        return self.framework.phases_of(self.task)
+
+    @property
+    def starts(self) -> int:
+        """How often the harness is started: once, or once per repeat."""
+        return self.framework.starts(self.params)
+
+    @property
     def native_dir(self) -> Path:
         """What the harness itself wrote, untouched."""
-        return self.output_dir / "native"
+        return self.output_dir / native_part(self.starts, self.repeat)
 
     @property
     def work_dir(self) -> Path:
         """Files made for the harness (its configuration) and its caches."""
-        return (self.scratch_dir or self.native_dir) / "work"
+        if self.scratch_dir is None:
+            return self.native_dir / "work"
+        return self.scratch_dir / native_part(self.starts, self.repeat) / "work"
+
+    @property
+    def home_dir(self) -> Path:
+        """The harness's writable home."""
+        return self.work_dir / "home"
+
+    @property
+    def data_view(self) -> Path:
+        """Where the harness finds its data: the image's folder, or links to that and to the user's."""
+        return self.data_dir if self.mounted_data_dir is None else self.home_dir / "data"
 
     @property
     def logs_dir(self) -> Path:
-        return (self.scratch_dir or self.output_dir) / "logs"
+        """The log of each phase."""
+        folder = (self.scratch_dir or self.output_dir) / "logs"
+        return folder if self.starts == 1 else folder / f"repeat-{self.repeat}"
 
     @property
     def progress_file(self) -> Path:
@@ -63,7 +101,7 @@ def _is_of(entry: dict[str, Any], source: DataSource) -> bool:
     return (
         source.role == "test"
         and entry["dataset"] == source.dataset
-        and entry["split"] == source.split
+        and entry.get("split") == source.split
         and source.config in ("*", entry["config"])
     )
 
@@ -73,12 +111,3 @@ def limited(count: int, limit: float | None) -> int:
     if limit is None:
         return count
     return min(count, math.ceil(count * limit) if limit < 1 else int(limit))
-
-
-def read_manifest(data_dir: Path) -> list[dict[str, Any]]:
-    """Return the entries of the image's data manifest, empty where the image carries no data."""
-    path = data_dir / "manifest.json"
-    if not path.exists():
-        return []
-    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["entries"]
-    return entries

@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.adapter.redaction import Redaction
+from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
 from evaldock_entrypoints.contract.files import write_json
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.run_eval.adapter import PATIENCE_S
-from evaldock_entrypoints.run_eval.job import Job
+from evaldock_entrypoints.run_eval.data import lay_out
+from evaldock_entrypoints.run_eval.job import AUXILIARY_PARAMS, Job
 from evaldock_entrypoints.run_eval.process import Child, Finished
 from evaldock_entrypoints.run_eval.template import render
 
@@ -37,26 +39,35 @@ _HARNESS = "/opt/harness/"  # the harness's environment, wherever it stands
 
 def template_values(job: Job) -> dict[str, Any]:
     """Return what framework.yml's placeholders stand for, secrets excepted."""
-    endpoint = job.reached or job.endpoint
-    return {
+    values = {
         "params": job.params | ({"request_timeout": PATIENCE_S} if job.reached else {}),
         "extras": job.extras,
-        "endpoint": dict(endpoint.__dict__),
+        "endpoint": dict(job.reached.get(None, job.endpoint).__dict__),
+        "auxiliary": {role: _auxiliary(job, role) for role in job.framework.roles},
         "task": {"name": job.task.name, "native": job.task.native_name},
         "paths": {
             "output": str(job.output_dir),
             "native": str(job.native_dir),
             "work": str(job.work_dir),
-            "data": str(job.data_dir),
+            "data": str(job.data_view),
             "harness": str(job.harness_dir),
             "logs": str(job.logs_dir),
         },
     }
+    if job.framework.vendor is None:
+        return values
+    from evaldock_entrypoints.run_eval.vendor.values import vendor_values  # brings a template engine along
+
+    return {**values, "vendor": vendor_values(job, job.framework.vendor, values)}
 
 
-def home_dir(job: Job) -> Path:
-    """Return the harness's writable home."""
-    return job.work_dir / "home"
+def _auxiliary(job: Job, role: str) -> dict[str, Any]:
+    """Return what a template may say of a further model; null for one that the document does not name."""
+    names = [*(field.name for field in fields(Endpoint)), *AUXILIARY_PARAMS]
+    found = job.auxiliary.get(role)
+    if found is None:
+        return dict.fromkeys(names)
+    return dict.fromkeys(names) | job.reached.get(role, found.endpoint).__dict__ | dict(found.params)
 
 
 def phase_argv(job: Job, phase: Phase) -> list[str]:
@@ -68,6 +79,12 @@ def _located(part: str) -> str:
     """Return a program's path, outside an image that of the folder which stands in for /opt/harness."""
     folder = os.environ.get("EVALDOCK_HARNESS_PREFIX")
     return f"{folder}/{part.removeprefix(_HARNESS)}" if folder and part.startswith(_HARNESS) else part
+
+
+def _lay_out_data(job: Job) -> None:
+    if job.mounted_data_dir is not None:
+        datasets = [source.dataset for source in job.task.data]
+        lay_out(job.data_view, job.data_dir, job.mounted_data_dir, datasets)
 
 
 @dataclass(kw_only=True)
@@ -84,14 +101,15 @@ class PhaseRunner:
     def run(self, phase: Phase) -> None:
         for folder in (self.job.work_dir, self.job.logs_dir):
             folder.mkdir(parents=True, exist_ok=True)
+        _lay_out_data(self.job)
         for name, content in render(phase.files, template_values(self.job)).items():
             write_json(self.job.work_dir / name, content)
         kills_before = oom_kills()
-        progress = _Progress(self.job.progress_file, phase, self.echo)
+        progress = _Progress(self.job, phase, self.echo)
         child = Child(
             phase_argv(self.job, phase),
             env=self._environment(phase),
-            cwd=self.job.data_dir if self.job.data_dir.is_dir() else self.job.work_dir,
+            cwd=self.job.data_view if self.job.data_view.is_dir() else self.job.work_dir,
             log=self.job.logs_dir / f"{phase.name}.log",
             redact=Redaction(self.secrets),
             on_line=progress.read,
@@ -109,7 +127,7 @@ class PhaseRunner:
         self._judge(phase, finished, oom_killed=oom_kills() > kills_before)
 
     def _environment(self, phase: Phase) -> dict[str, str]:
-        home = home_dir(self.job)
+        home = self.job.home_dir
         home.mkdir(parents=True, exist_ok=True)
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         base |= _OFFLINE | {"HOME": str(home), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
@@ -157,8 +175,8 @@ _RESUME = "the same command on the same folder resumes"
 class _Progress:
     """Reads progress out of output lines; echoes all other lines."""
 
-    def __init__(self, file: Path, phase: Phase, echo: Callable[[str], None]) -> None:
-        self._file, self._phase, self._echo = file, phase, echo
+    def __init__(self, job: Job, phase: Phase, echo: Callable[[str], None]) -> None:
+        self._file, self._name, self._echo = job.progress_file, _named(job, phase), echo
         self._pattern = re.compile(phase.progress) if phase.progress else None
         self._done = self._total = 0
         self._written_at = 0.0
@@ -176,7 +194,11 @@ class _Progress:
     def write(self) -> None:
         if self._total:
             self._written_at = time.monotonic()
-            write_json(self._file, {"phase": self._phase.name, "done": self._done, "total": self._total})
+            write_json(self._file, {"phase": self._name, "done": self._done, "total": self._total})
+
+
+def _named(job: Job, phase: Phase) -> str:
+    return phase.name if job.starts == 1 else f"{phase.name}, {job.repeat + 1} of {job.starts}"
 
 
 def _ended(returncode: int) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
-from evaldock_entrypoints.contract.tasks import refuse_missing_shots
+from evaldock_entrypoints.contract.tasks import refuse_missing_roles, refuse_missing_shots
 from evaldock_entrypoints.probe import Probe, wait_until_ready
 from evaldock_entrypoints.probe.models import beside_v1
+from evaldock_entrypoints.run_eval.data import mounted_datasets
 from evaldock_entrypoints.run_eval.job import Job
 
 _WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no reason to refuse
@@ -21,10 +22,11 @@ def refuse_unready(job: Job, *, allow_code_execution: bool) -> None:
     refuse_missing_shots(
         job.task,
         job.extras.get("num_fewshot"),
-        data_is_mounted=job.data_is_mounted,
+        data_is_mounted=bool(mounted_datasets(job.mounted_data_dir, job.task)),
         place="params.extra.num_fewshot",
     )
     _refuse_missing_data(job)
+    refuse_missing_roles(job.task, job.auxiliary, place="target.auxiliary")
 
 
 def refuse_unready_endpoint(job: Job, endpoint: Endpoint, key: str | None) -> None:
@@ -56,7 +58,7 @@ def _refuse_unwritable(folder: Path) -> None:
 
 
 def _refuse_code_execution(job: Job, *, allowed: bool) -> None:
-    if any(phase.executes_model_code for phase in job.framework.phases) and not allowed:
+    if any(phase.executes_model_code for phase in job.phases) and not allowed:
         raise UsageError(
             f'task "{job.task.name}" executes code that the model wrote',
             where="--allow_code_execution",
@@ -69,8 +71,8 @@ def _refuse_missing_data(job: Job) -> None:
     missing = [source for source in job.task.data if source.role == "test"]
     if not missing or job.expected_items() is not None:
         return
-    folders = [job.data_dir / source.dataset for source in missing]
-    if all(folder.is_dir() for folder in folders):
+    held = [job.mounted_data_dir, job.data_dir]
+    if all(any(folder and (folder / s.dataset).is_dir() for folder in held) for s in missing):
         return
     raise UsageError(
         f'the data of "{job.task.name}" is not in this image: {", ".join(s.dataset for s in missing)}',

@@ -35,9 +35,10 @@ def prove(outcome: Outcome, expected: int, traffic: SessionTraffic | None = None
     samples = list(outcome.samples)
     scored = [sample for sample in samples if is_scored(sample)]
     completeness = _completeness(samples, scored, expected, traffic)
-    reasons = (*_reasons(samples, completeness), *_traffic_reasons(samples, traffic))
+    counted = (*_reasons(samples, completeness), *_traffic_reasons(samples, traffic))
+    reasons = (*outcome.unproven, *counted)
     metrics = ((claim, _metric(claim, scored, whole=not reasons)) for claim in outcome.claims)
-    claims = [(claim, metric) for claim, metric in metrics if metric is not None]
+    claims = [(claim, metric) for claim, metric in metrics if metric is not None and claim.repeat is None]
     return Proof(
         status="incomplete" if reasons else "complete",
         completeness=completeness,
@@ -124,11 +125,14 @@ def _reasons(samples: Sequence[Sample], counts: Completeness) -> list[str]:
 
 
 def _metric(claim: MetricClaim, scored: Sequence[Sample], *, whole: bool) -> Metric | None:
-    mine = [sample for sample in scored if sample.id.startswith(claim.within or "")]
+    mine = [
+        sample
+        for sample in scored
+        if sample.id.startswith(claim.within or "") and claim.repeat in (None, sample.repeat)
+    ]
     match claim.method:
         case "mean":
-            values = [sample.scores[claim.score] for sample in mine if claim.score in sample.scores]
-            method = "mean"
+            values, method = _item_means(claim, mine)
         case "pass@k":
             values = _pass_at_k(claim, mine)
             method = f"pass@{claim.k} (unbiased)"
@@ -137,6 +141,17 @@ def _metric(claim: MetricClaim, scored: Sequence[Sample], *, whole: bool) -> Met
     if whole:
         _check(claim, values)
     return _own_metric(values, method) if values else None
+
+
+def _item_means(claim: MetricClaim, samples: Sequence[Sample]) -> tuple[list[float], str]:
+    """Return one value per item, for repeats of an item are no independent samples, and what it is called."""
+    items: dict[str, list[float]] = {}
+    for sample in samples:
+        if claim.score in sample.scores:
+            items.setdefault(sample.id, []).append(sample.scores[claim.score])
+    repeats = max(map(len, items.values()), default=1)
+    method = "mean" if repeats == 1 else f"mean over items of {repeats} repeats"
+    return [statistics.mean(values) for values in items.values()], method
 
 
 def _pass_at_k(claim: MetricClaim, samples: Sequence[Sample]) -> list[float]:

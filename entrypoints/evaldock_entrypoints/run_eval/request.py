@@ -8,7 +8,7 @@ from typing import Any
 from evaldock_entrypoints.contract.adapter import TaskSettings
 from evaldock_entrypoints.contract.chain import chain_of, module_folders
 from evaldock_entrypoints.contract.document import Document
-from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at
+from evaldock_entrypoints.contract.endpoint import Endpoint, endpoint_at, route_url
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.explain import as_text, document_rows, task_rows
 from evaldock_entrypoints.contract.framework import Framework, Task
@@ -17,11 +17,14 @@ from evaldock_entrypoints.contract.overrides import override_layer, split_overri
 from evaldock_entrypoints.contract.reader import load_yaml
 from evaldock_entrypoints.contract.reading import Read, flag_layer, read
 from evaldock_entrypoints.contract.served import (
+    Model,
     auxiliary_model,
     auxiliary_served,
+    auxiliary_type,
     model_at,
     wanted_type,
 )
+from evaldock_entrypoints.contract.target import AuxiliaryEndpoint
 from evaldock_entrypoints.contract.tasks import (
     EVERYWHERE,
     Requested,
@@ -33,7 +36,8 @@ from evaldock_entrypoints.contract.tasks import (
     plain,
 )
 from evaldock_entrypoints.contract.validation import validate
-from evaldock_entrypoints.run_eval.job import Job, read_manifest
+from evaldock_entrypoints.run_eval.data import manifest_of, mounted_datasets
+from evaldock_entrypoints.run_eval.job import AUXILIARY_PARAMS, Auxiliary, Job
 
 _ENDPOINT_FLAGS = {
     "model_url": "url",
@@ -105,7 +109,7 @@ def make_job(
     """Resolve the task, its parameters and its endpoint; raises UsageError."""
     task = find_task(framework, asked.eval_type)
     values = effective(asked, framework, task)
-    data = _data_dir(asked.document.data.path, task, data_dir)
+    mounted = _mounted_data(asked, task)
     return Job(
         framework=framework,
         task=task,
@@ -117,12 +121,13 @@ def make_job(
             asked.read.merged,
             (*_ENDPOINT, "adapter_config"),
         ),
+        auxiliary=_auxiliary(asked),
         output_dir=_output_dir(asked, request),
-        data_dir=data,
-        data_is_mounted=data != data_dir,
+        data_dir=data_dir,
+        mounted_data_dir=mounted,
         scratch_dir=request.scratch_dir,
         harness_dir=harness_dir,
-        manifest=read_manifest(data),
+        manifest=manifest_of(task, data_dir, mounted),
     )
 
 
@@ -152,11 +157,33 @@ def _output_dir(asked: Asked, request: Request) -> Path:
     )
 
 
-def _data_dir(mounted: str | None, task: Task, built_in: Path) -> Path:
-    """Return the mounted folder where it holds the task's data, else the image's own."""
-    if mounted and any((Path(mounted) / source.dataset).exists() for source in task.data):
-        return Path(mounted)
-    return built_in
+def _mounted_data(asked: Asked, task: Task) -> Path | None:
+    """Return the user's own data folder where it holds data of the task."""
+    named = asked.document.data.path
+    return Path(named) if named and mounted_datasets(Path(named), task) else None
+
+
+def _auxiliary(asked: Asked) -> dict[str, Auxiliary]:
+    """Return the document's further models; raises UsageError."""
+    merged = asked.read.merged
+    return {
+        role: _auxiliary_of(auxiliary_model(role, wanted, merged), wanted)
+        for role, wanted in asked.document.target.auxiliary.items()
+    }
+
+
+def _auxiliary_of(model: Model, wanted: AuxiliaryEndpoint) -> Auxiliary:
+    kind = auxiliary_type(model)
+    return Auxiliary(
+        endpoint=Endpoint(
+            base_url=model.base_urls[0],
+            url=route_url(model.base_urls[0], kind),
+            model_id=model.model_id,
+            type=kind,
+            api_key_name=wanted.api_key_name,
+        ),
+        params={name: value for name in AUXILIARY_PARAMS if (value := getattr(wanted, name)) is not None},
+    )
 
 
 def _under_evaluation(assignment: str) -> str:

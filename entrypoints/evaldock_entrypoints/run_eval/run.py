@@ -1,32 +1,29 @@
 """One task from preflight to written results."""
 
 import datetime
-import importlib.util
 import shutil
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 
 import yaml
 
 from evaldock_entrypoints.contract.adapter import EXCHANGES, TaskSettings
 from evaldock_entrypoints.contract.errors import EndpointError, EvaldockError, ExitCode, HarnessError
 from evaldock_entrypoints.contract.framework import Phase
-from evaldock_entrypoints.contract.results import Outcome
 from evaldock_entrypoints.contract.secrets import key_value
 from evaldock_entrypoints.exchanges.traffic import SessionTraffic, read_traffic
 from evaldock_entrypoints.run_eval import preflight
-from evaldock_entrypoints.run_eval.adapter import Doorway, doorway, key_values
-from evaldock_entrypoints.run_eval.job import Job, limited
-from evaldock_entrypoints.run_eval.phases import PhaseRunner, home_dir
+from evaldock_entrypoints.run_eval.adapter import Doorway, doorway, key_values, replayed
+from evaldock_entrypoints.run_eval.job import Job
+from evaldock_entrypoints.run_eval.outcome import expected_samples, read_outcome
+from evaldock_entrypoints.run_eval.phases import PhaseRunner
 from evaldock_entrypoints.run_eval.prove import Proof, prove
 from evaldock_entrypoints.run_eval.seal import Wanted, probe_seal
 from evaldock_entrypoints.run_eval.state import State, open_state
-from evaldock_entrypoints.run_eval.template import HARNESS_GUIDE
+from evaldock_entrypoints.run_eval.steps import Step, pending, steps_of
 from evaldock_entrypoints.run_eval.write import Record, results_path, write_failure, write_results
 
 
@@ -65,7 +62,7 @@ def run_task(
     if options.preflight_only:
         return ExitCode.COMPLETE
     if job.scratch_dir is not None:
-        return _run_sandboxed(job, phases, options, echo)
+        return _run_sandboxed(job, settings, phases, options, echo)
     state = open_state(job, settings.auxiliary, fresh=options.fresh, now=_now())
     if _is_complete(job):
         echo(f"{job.task.name} is complete in {job.output_dir}; --fresh starts over")
@@ -103,12 +100,18 @@ def _with_cause(job: Job, error: EvaldockError) -> EvaldockError:
 
 
 def _run_sandboxed(
-    job: Job, phases: Sequence[Phase], options: Options, echo: Callable[[str], None]
+    job: Job,
+    settings: TaskSettings,
+    phases: Sequence[Phase],
+    options: Options,
+    echo: Callable[[str], None],
 ) -> ExitCode:
     """Run phases that may write nothing but their own folders; whoever started us judges and remembers."""
-    runner = PhaseRunner(job=job, secrets=(), deadline=time.monotonic() + options.time_limit_s, echo=echo)
-    for phase in phases:
-        runner.run(phase)
+    ways = _Ways(job=job, settings=settings, options=options, environ={}, echo=echo)
+    with ways.opened():
+        for step in steps_of(job):
+            if step.phase in phases:
+                ways.run(step)
     return ExitCode.COMPLETE
 
 
@@ -121,136 +124,102 @@ def _run_phases(
     environ: Mapping[str, str],
     echo: Callable[[str], None],
 ) -> ExitCode:
-    deadline = time.monotonic() + options.time_limit_s
-    pending = _pending(job, phases, state)
-    if pending:
+    steps = pending(job, [phase.name for phase in phases], state.finished_phases)
+    if steps:
         state = replace(state, network=probe_seal(options.network).as_tree())
     state.write(job.output_dir)
-    with ExitStack() as stack:
-        door: Doorway | None = None
-        for phase in pending:
-            if phase.network == "endpoint" and door is None:
-                opened = doorway(job, settings, socket_path=options.adapter_socket, environ=environ)
-                door = stack.enter_context(opened)
-                if options.adapter_socket is not None:
-                    preflight.refuse_unready_endpoint(job, door.endpoint, None)
-            _run_phase(job, settings, door, phase, deadline, environ, echo)
-            state = replace(state, finished_phases=(*state.finished_phases, phase.name))
+    ways = _Ways(job=job, settings=settings, options=options, environ=environ, echo=echo)
+    with ways.opened():
+        for step in steps:
+            ways.run(step)
+            state = replace(state, finished_phases=(*state.finished_phases, step.name))
             state.write(job.output_dir)
-    if any(phase.name not in state.finished_phases for phase in job.framework.phases):
+    if any(step.name not in state.finished_phases for step in steps_of(job)):
         return ExitCode.COMPLETE
     return _finish(job, state, echo)
 
 
-def _pending(job: Job, chosen: Sequence[Phase], state: State) -> list[Phase]:
-    """Return the chosen phases that must run.
+@dataclass(kw_only=True)
+class _Ways:
+    """Runs steps, each with the way that its phase has: to the endpoint, to the stored answers, or none."""
 
-    What asks the endpoint is proven by the adapter's last session: while one such phase is left, those that
-    ran in an earlier session run again, from the store, and so does what rests on them.
-    """
-    names = [phase.name for phase in job.framework.phases]
-    asking = [phase.name for phase in job.framework.phases if phase.network == "endpoint"]
-    is_asked = set(asking) <= set(state.finished_phases)
-    kept = names if is_asked else names[: names.index(asking[0])]
-    done = set(state.finished_phases) & set(kept)
-    return [phase for phase in chosen if phase.name not in done]
+    job: Job
+    settings: TaskSettings
+    options: Options
+    environ: Mapping[str, str]
+    echo: Callable[[str], None]
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _doors: dict[str, Doorway] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._deadline = time.monotonic() + self.options.time_limit_s
 
-def _run_phase(
-    job: Job,
-    settings: TaskSettings,
-    door: Doorway | None,
-    phase: Phase,
-    deadline: float,
-    environ: Mapping[str, str],
-    echo: Callable[[str], None],
-) -> None:
-    reached = replace(job, reached=door.endpoint) if door else job
-    runner = PhaseRunner(
-        job=reached,
-        secrets=key_values(settings, environ),
-        deadline=deadline,
-        echo=echo,
-        watch=door.refuse_stopped if door else lambda: None,
-    )
-    try:
-        runner.run(phase)
-    except HarnessError:
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Close what was opened on the way when the block ends."""
+        with self._stack:
+            yield
+
+    def run(self, step: Step) -> None:
+        """Run one step to its end; raises EvaldockError."""
+        door = self._door(step.phase)
+        runner = PhaseRunner(
+            job=replace(step.job, reached=door.reached) if door else step.job,
+            secrets=key_values(self.settings, self.environ),
+            deadline=self._deadline,
+            echo=self.echo,
+            watch=door.refuse_stopped if door else lambda: None,
+        )
+        try:
+            runner.run(step.phase)
+        except HarnessError:
+            if door:
+                door.settle()  # what the adapter stopped the task for goes before what the harness made of it
+            raise
         if door:
-            door.settle()  # what the adapter stopped the task for goes before what the harness made of it
-        raise
-    if door:
-        door.settle()
+            door.settle()
+
+    def _door(self, phase: Phase) -> Doorway | None:
+        if phase.network == "none":
+            return None
+        if phase.network not in self._doors:
+            self._doors[phase.network] = self._stack.enter_context(self._opened(phase))
+            if phase.network == "endpoint" and self.options.adapter_socket is not None:
+                reached = self._doors[phase.network].reached[None]
+                preflight.refuse_unready_endpoint(self.job, reached, None)
+        return self._doors[phase.network]
+
+    def _opened(self, phase: Phase) -> AbstractContextManager[Doorway]:
+        if phase.network == "replay":
+            settings = replayed(self.settings, self.job)
+            return doorway(self.job, settings, socket_path=None, environ={}, replays=True)
+        socket_path = self.options.adapter_socket
+        return doorway(self.job, self.settings, socket_path=socket_path, environ=self.environ)
 
 
 def _finish(job: Job, state: State, echo: Callable[[str], None]) -> ExitCode:
     # Whatever comes out below, the next run of the same command must ask again for what is missing.
     replace(state, finished_phases=()).write(job.output_dir)
-    outcome = parse(job)
+    outcome = read_outcome(job)
     traffic = _traffic(job)
-    proof = prove(outcome, _expected(job, outcome), traffic)
+    proof = prove(outcome, expected_samples(job, outcome), traffic)
     record = Record(started_at=state.started_at, ended_at=_now(), network=state.network)
     write_results(job, outcome, proof, traffic, record)
     for line in summary_lines(job, proof):
         echo(line)
     if proof.status != "complete":
         return ExitCode.INCOMPLETE
-    shutil.rmtree(home_dir(job), ignore_errors=True)  # the harness's own caches
+    for step in steps_of(job):
+        shutil.rmtree(step.job.home_dir, ignore_errors=True)  # the harness's own caches
     return ExitCode.COMPLETE
-
-
-def parse(job: Job) -> Outcome:
-    """Read the native output with the harness folder's results.py; raises HarnessError whatever it raises."""
-    try:
-        outcome = _load_results_module(job).parse(job)
-    except EvaldockError:
-        raise
-    except Exception as error:
-        raise HarnessError(
-            f"the output of {job.framework.name} cannot be read: {type(error).__name__}: {error}",
-            where=str(job.native_dir),
-            next_step="the raw output is kept in native/ and logs/",
-        ) from error
-    if not isinstance(outcome, Outcome):
-        raise HarnessError(
-            f"results.py of {job.framework.name} returned no Outcome",
-            where=str(job.harness_dir / "results.py"),
-            next_step=HARNESS_GUIDE,
-        )
-    return outcome
-
-
-def _load_results_module(job: Job) -> ModuleType:
-    path = job.harness_dir / "results.py"
-    spec = importlib.util.spec_from_file_location("evaldock_harness_results", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise HarnessError("the harness folder has no results.py", where=str(path), next_step=HARNESS_GUIDE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _traffic(job: Job) -> SessionTraffic | None:
     """Return what the adapter saw; None for a harness that has no endpoint to ask."""
-    if all(phase.network == "none" for phase in job.framework.phases):
+    if all(phase.network == "none" for phase in job.phases):
         return None
     nothing = SessionTraffic(session="", corrupt=0, lost=0, roles={})
     return read_traffic(job.output_dir / EXCHANGES, repeats=int(job.params["repeats"])) or nothing
-
-
-def _expected(job: Job, outcome: Outcome) -> int:
-    """Return how many samples prove the run: from the data manifest, else from the harness's own count."""
-    items = job.expected_items()
-    if items is None:
-        if not outcome.totals:
-            raise HarnessError(
-                "neither the image nor the harness says how many items the task has",
-                where=f"{job.framework.name}.{job.task.name}",
-                next_step=HARNESS_GUIDE,
-            )
-        items = sum(limited(total, job.params["limit_samples"]) for total in outcome.totals)
-    return items * int(job.params["repeats"])
 
 
 def summary_lines(job: Job, proof: Proof) -> list[str]:
@@ -273,7 +242,7 @@ def summary_lines(job: Job, proof: Proof) -> list[str]:
 
 
 def _chosen(job: Job, names: Sequence[str]) -> list[Phase]:
-    return [phase for phase in job.framework.phases if not names or phase.name in names]
+    return [phase for phase in job.phases if not names or phase.name in names]
 
 
 def _is_complete(job: Job) -> bool:

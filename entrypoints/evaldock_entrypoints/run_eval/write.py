@@ -75,7 +75,7 @@ def _head(job: Job, status: Status) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "status": status,
-        "command": [phase_argv(job, phase) for phase in job.framework.phases],
+        "command": [phase_argv(job, phase) for phase in job.phases],
         "config": {
             "type": job.task.name,
             "harness": job.framework.name,
@@ -92,8 +92,22 @@ def _head(job: Job, status: Status) -> dict[str, Any]:
                 "adapter_config": {
                     "interceptors": [one.model_dump(mode="json", exclude_defaults=True) for one in job.chain]
                 },
-            }
+            },
+            **({"auxiliary": _auxiliary(job)} if job.auxiliary else {}),
         },
+    }
+
+
+def _auxiliary(job: Job) -> dict[str, Any]:
+    return {
+        role: {
+            "url": model.endpoint.url,
+            "model_id": model.endpoint.model_id,
+            "type": model.endpoint.type,
+            "api_key_name": model.endpoint.api_key_name,
+            **model.params,
+        }
+        for role, model in job.auxiliary.items()
     }
 
 

@@ -6,12 +6,12 @@ from pathlib import PurePosixPath
 
 from evaldock.compiler.inputs import Inputs
 from evaldock.compiler.server import numeric_flags
-from evaldock.compiler.tasks import RESULTS_TARGET, Asked
+from evaldock.compiler.tasks import RESULTS_TARGET, Asked, module_mounts
 from evaldock.plan import ADAPTER_FOLDER, SETTINGS_NAME, Adapter, Mount, Stop, Unit, UnitNetwork
 from evaldock.registry import ADAPTER_IMAGE
 from evaldock_entrypoints.contract.adapter import AdapterSettings, TaskSettings, identity_of
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING
-from evaldock_entrypoints.contract.chain import caching_of, module_folders, notes_of
+from evaldock_entrypoints.contract.chain import caching_of, notes_of
 from evaldock_entrypoints.contract.endpoint import is_local
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.layers import KeyPath
@@ -20,7 +20,6 @@ from evaldock_entrypoints.contract.target import ApiEndpoint, Interceptor
 from evaldock_entrypoints.contract.tasks import plain
 
 SHARED_TARGET = "/mnt/shared"
-MODULES_TARGET = "/mnt/interceptors"
 CERTIFICATES_TARGET = "/evaldock/certificates.pem"
 _TARGET: KeyPath = ("target", "api_endpoint")
 
@@ -43,7 +42,7 @@ def adapter_of(inputs: Inputs, tasks: Sequence[Asked]) -> Adapter:
     target = _target(inputs)
     roles = inputs.document.target.auxiliary
     others = {role: _auxiliary(inputs, role, number) for number, role in enumerate(roles, start=1)}
-    modules = _modules(inputs)
+    modules = module_mounts(inputs)
     settings = AdapterSettings(
         tasks={
             asked.name: TaskSettings(
@@ -59,16 +58,6 @@ def adapter_of(inputs: Inputs, tasks: Sequence[Asked]) -> Adapter:
         folder=f"{RESULTS_TARGET}/{ADAPTER_FOLDER}",
     )
     return Adapter(unit=_unit(inputs, (target, *others.values()), modules), settings=settings)
-
-
-def _modules(inputs: Inputs) -> tuple[Mount, ...]:
-    """Return the mounts of the folders with interceptors of the user's own."""
-    path: KeyPath = (*_TARGET, "adapter_config")
-    folders = module_folders(inputs.document.target.api_endpoint.adapter_config)
-    return tuple(
-        inputs.mount(folder, f"{MODULES_TARGET}/{number}", (*path, "discovery", "dirs", number))
-        for number, folder in enumerate(folders)
-    )
 
 
 def _unit(inputs: Inputs, models: Sequence[_Mounted], modules: Sequence[Mount]) -> Unit:

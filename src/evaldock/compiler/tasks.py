@@ -8,6 +8,7 @@ from typing import Any
 from evaldock.compiler.inputs import Inputs
 from evaldock.plan import (
     ADAPTER_FOLDER,
+    REPLAY_LIMITS,
     SCORING_LIMITS,
     Evaluation,
     Limits,
@@ -18,10 +19,11 @@ from evaldock.plan import (
 )
 from evaldock.registry import Registry
 from evaldock_entrypoints.contract.adapter import EXCHANGES, SOCKET_NAME, socket_folder
+from evaldock_entrypoints.contract.chain import module_folders
 from evaldock_entrypoints.contract.document import TaskRequest
 from evaldock_entrypoints.contract.endpoint import Endpoint, route_url
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.framework import EndpointType, Framework, Phase, Task
+from evaldock_entrypoints.contract.framework import EndpointType, Framework, Phase, Task, native_part
 from evaldock_entrypoints.contract.layers import KeyPath, Merged
 from evaldock_entrypoints.contract.tasks import (
     EVERYWHERE,
@@ -30,6 +32,8 @@ from evaldock_entrypoints.contract.tasks import (
     effective_extras,
     effective_params,
     endpoint_type_of,
+    plain,
+    refuse_missing_roles,
     refuse_missing_shots,
 )
 
@@ -39,6 +43,7 @@ ADAPTER_TARGET = (
 )
 DOCUMENT_TARGET = "/evaldock/run.yaml"
 DATA_TARGET = "/mnt/data"
+MODULES_TARGET = "/mnt/interceptors"  # interceptors of the user's own
 SCRATCH_DIR = "/tmp/evaldock"  # a tmpfs of the container's own
 
 
@@ -78,6 +83,8 @@ def asked_task(inputs: Inputs, index: int) -> Asked:
         },
         endpoint_type=endpoint_type_of(framework, task, wanted, place=place),
     )
+    roles = inputs.document.target.auxiliary
+    refuse_missing_roles(task, roles, place=inputs.merged.place(("target", "auxiliary")))
     return replace(asked, stops=_missing_shots(inputs, asked, path))
 
 
@@ -128,7 +135,7 @@ def evaluation_of(inputs: Inputs, asked: Asked) -> Evaluation:
 
 def _units(inputs: Inputs, asked: Asked) -> tuple[Unit, ...]:
     """Return the task's containers: code of a model never runs in one that can write the results."""
-    units = [_unit(inputs, asked, phases) for phases in _steps(asked.framework)]
+    units = [_unit(inputs, asked, phases) for phases in _steps(asked)]
     if not any(unit.role == "scoring" for unit in units):
         return tuple(units)
     if not inputs.document.execution.allow_code_execution:
@@ -140,10 +147,10 @@ def _units(inputs: Inputs, asked: Asked) -> tuple[Unit, ...]:
     return (*units, _unit(inputs, asked, ()))
 
 
-def _steps(framework: Framework) -> list[list[Phase]]:
+def _steps(asked: Asked) -> list[list[Phase]]:
     """Group neighbouring phases that may share a container: one sandbox for those that run model code."""
     steps: list[list[Phase]] = []
-    for phase in framework.phases:
+    for phase in asked.framework.phases_of(asked.task):
         if steps and steps[-1][-1].executes_model_code == phase.executes_model_code:
             steps[-1].append(phase)
         else:
@@ -155,6 +162,7 @@ def _unit(inputs: Inputs, asked: Asked, phases: Sequence[Phase]) -> Unit:
     """Return the container of neighbouring phases; of no phase: the one that proves and writes."""
     sandboxed = any(phase.executes_model_code for phase in phases)
     networked = any(phase.network == "endpoint" for phase in phases)
+    replays = any(phase.network == "replay" for phase in phases)
     pin = inputs.pins[asked.framework.name]
     return Unit(
         name="-".join((asked.name, *([phase.name for phase in phases] or ["prove"]))),
@@ -169,15 +177,35 @@ def _unit(inputs: Inputs, asked: Asked, phases: Sequence[Phase]) -> Unit:
         },
         mounts=(
             *_mounts(inputs, asked, phases if sandboxed else None),
+            *(module_mounts(inputs) if replays else ()),
             *((_socket(inputs, asked),) if networked else ()),
         ),
         gpus=inputs.gpus()[1] if networked else "none",
-        limits=SCORING_LIMITS if sandboxed else Limits(memory=inputs.document.execution.memory),
+        limits=_limits(inputs, sandboxed=sandboxed, replays=replays),
     )
+
+
+def module_mounts(inputs: Inputs) -> tuple[Mount, ...]:
+    """Return the mounts of the folders with interceptors of the user's own."""
+    path: KeyPath = ("target", "api_endpoint", "adapter_config")
+    folders = module_folders(inputs.document.target.api_endpoint.adapter_config)
+    return tuple(
+        inputs.mount(folder, f"{MODULES_TARGET}/{number}", (*path, "discovery", "dirs", number))
+        for number, folder in enumerate(folders)
+    )
+
+
+def _limits(inputs: Inputs, *, sandboxed: bool, replays: bool) -> Limits:
+    if not sandboxed:
+        return Limits(memory=inputs.document.execution.memory)
+    return REPLAY_LIMITS if replays else SCORING_LIMITS
 
 
 def _run_eval(inputs: Inputs, asked: Asked, phases: Sequence[Phase], *, sandboxed: bool) -> tuple[str, ...]:
     _, overrides = _inputs(inputs, asked)
+    if any(phase.network == "replay" for phase in phases) and (modules := module_mounts(inputs)):
+        folders = ",".join(mount.target for mount in modules)
+        overrides.append(f"target.api_endpoint.adapter_config.discovery.dirs=[{folders}]")
     limit_s = inputs.document.execution.time_limit_s()
     url = route_url(inputs.base_url(), asked.endpoint_type)
     return (
@@ -211,7 +239,13 @@ def _socket(inputs: Inputs, asked: Asked) -> Mount:
 def _mounts(inputs: Inputs, asked: Asked, sandboxed: Sequence[Phase] | None) -> tuple[Mount, ...]:
     run = PurePosixPath(inputs.around.run_dir)
     mounts, _ = _inputs(inputs, asked)
-    folders = [f"native/{folder}" for phase in sandboxed or () for folder in phase.writes]
+    starts = asked.framework.starts(plain(asked.params))
+    folders = [
+        f"{native_part(starts, repeat)}/{folder}"
+        for repeat in range(starts)
+        for phase in sandboxed or ()
+        for folder in phase.writes
+    ]
     return (
         Mount(source=str(run / "run.yaml"), target=DOCUMENT_TARGET),
         Mount(source=str(run / asked.name), target=RESULTS_TARGET, read_only=sandboxed is not None),

@@ -46,5 +46,5 @@ def test_the_harness_runs_from_where_its_environment_stands(
 
 def test_a_harness_behind_the_adapter_waits_longer_than_its_turn_may_take(tmp_path: Path) -> None:
     alone = job_of(tmp_path, request_timeout=5)
-    behind = replace(alone, reached=alone.endpoint)
+    behind = replace(alone, reached={None: alone.endpoint})
     assert [template_values(job)["params"]["request_timeout"] for job in (alone, behind)] == [5, 86_400]
