@@ -6,7 +6,7 @@ from pathlib import Path
 from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
-from evaldock_entrypoints.contract.tasks import refuse_missing_roles, refuse_missing_shots
+from evaldock_entrypoints.contract.tasks import refuse_missing_shots
 from evaldock_entrypoints.probe import Probe, wait_until_ready
 from evaldock_entrypoints.probe.models import beside_v1
 from evaldock_entrypoints.run_eval.data import mounted_datasets
@@ -26,7 +26,6 @@ def refuse_unready(job: Job, *, allow_code_execution: bool) -> None:
         place="params.extra.num_fewshot",
     )
     _refuse_missing_data(job)
-    refuse_missing_roles(job.task, job.auxiliary, place="target.auxiliary")
 
 
 def refuse_unready_endpoint(job: Job, endpoint: Endpoint, key: str | None) -> None:

@@ -34,6 +34,7 @@ from evaldock_entrypoints.contract.tasks import (
     endpoint_type_of,
     find_task,
     plain,
+    refuse_missing_roles,
 )
 from evaldock_entrypoints.contract.validation import validate
 from evaldock_entrypoints.run_eval.data import manifest_of, mounted_datasets
@@ -109,6 +110,8 @@ def make_job(
     """Resolve the task, its parameters and its endpoint; raises UsageError."""
     task = find_task(framework, asked.eval_type)
     values = effective(asked, framework, task)
+    roles = asked.document.target.auxiliary
+    refuse_missing_roles(task, roles, place=asked.read.merged.place(("target", "auxiliary")))
     mounted = _mounted_data(asked, task)
     return Job(
         framework=framework,
