@@ -10,6 +10,10 @@ ATTEMPTS = 3
 MESSAGE_CHARACTERS = 300
 
 
+class RefusedRequestError(Exception):
+    """The endpoint answered with an HTTP error, which garak itself would log and forget."""
+
+
 def change_client(endpoint_type: str, timeout_s: float, errors: Path) -> None:
     """Change the class before garak makes one of it; its worker processes are forks and inherit that.
 
@@ -22,7 +26,7 @@ def change_client(endpoint_type: str, timeout_s: float, errors: Path) -> None:
     from garak.exception import GarakException
     from garak.generators.openai import OpenAICompatible
 
-    failures = (openai.OpenAIError, GarakException, ValueError, LookupError, TypeError, AttributeError)
+    unreadable = (GarakException, ValueError, LookupError, TypeError, AttributeError)
     again = backoff.on_exception(backoff.constant, openai.APIConnectionError, max_tries=ATTEMPTS)
     ask = again(OpenAICompatible._call_model.__wrapped__)
     load = OpenAICompatible._load_unsafe
@@ -30,23 +34,40 @@ def change_client(endpoint_type: str, timeout_s: float, errors: Path) -> None:
     def call(self: Any, prompt: Any, generations_this_call: int = 1) -> list[Any]:
         try:
             answers: list[Any] = ask(self, prompt, generations_this_call)
-        except failures as error:
+        except RefusedRequestError as error:
+            note(errors, prompt, str(error))
+            return [None]
+        except (openai.OpenAIError, *unreadable) as error:
             note(errors, prompt, f"{type(error).__name__}: {error}")
             return [None]
         if answers == [None]:
-            note(errors, prompt, "no answer that garak can read: an HTTP error, or a 200 without a choice")
+            note(errors, prompt, "a 200 without a choice")
         return answers
 
     def load_type(self: Any) -> None:
         load(self)
         if endpoint_type == "completions":
             self.generator = self.client.completions
+        self.generator.create = telling(self.generator.create, openai.APIStatusError)
 
     openai.OpenAI = functools.partial(openai.OpenAI, max_retries=0, timeout=timeout_s)
     OpenAICompatible._call_model = call
     OpenAICompatible._load_unsafe = load_type
     # garak asks the bare address whether anybody is there, which is no question of the evaluation.
     OpenAICompatible._validate_uri_connectivity = lambda _: None
+
+
+def telling(create: Any, failure: Any) -> Any:
+    """Return the library's function, with HTTP errors that garak does not know."""
+
+    @functools.wraps(create)
+    def created(**arguments: Any) -> Any:
+        try:
+            return create(**arguments)
+        except failure as error:
+            raise RefusedRequestError(f"HTTP {error.status_code}: {error.message}") from None
+
+    return created
 
 
 def note(errors: Path, prompt: Any, message: str) -> None:

@@ -146,7 +146,9 @@ def _limit_notes(job: Job, report: Report) -> list[str]:
     seed = f" with seed {job.params.get('seed')}" if how == "sampled" else ""
     asked = sum(row["asked"] for row in limited.values())
     total = sum(row["total"] for row in limited.values())
-    return [f"{how} {asked} of the {total} prompts of {len(limited)} probes{seed}"]
+    return [
+        f"{how} {asked} of {total} prompts{seed} (probes with more prompts than the limit: {len(limited)})"
+    ]
 
 
 def _skip_notes(report: Report) -> list[str]:

@@ -125,7 +125,7 @@ def refuse_unknown(probes: Sequence[str]) -> None:
 def prepare(run: Run, folder: Path) -> Path:
     """Remove what an earlier start left and write this one's configuration; returns its file."""
     native = Path(run["native"])
-    for stale in (*native.glob(f"{PREFIX}.*"), *native.glob("*.jsonl"), *native.glob("selection.json")):
+    for stale in {*native.glob(f"{PREFIX}.*"), *native.glob("*.jsonl"), *native.glob("selection.json")}:
         stale.unlink()
     probes = wanted_probes(run)
     refuse_unknown(probes)
