@@ -34,6 +34,14 @@ def registry_path() -> Path:
     return packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / REGISTRY_FILE
 
 
+def further_tasks(harness: str, name: str) -> Path:
+    """Return the list of a harness's undeclared tasks: the package's, else the checkout's."""
+    packaged = Path(__file__).parent / "further_tasks" / harness / name
+    return (
+        packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / "harnesses" / harness / name
+    )
+
+
 def site_path() -> Path:
     """Return where a user or site lays mirrors, default harnesses and digests over the catalogue."""
     home = Path(os.environ.get("XDG_CONFIG_HOME", ""))

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evaldock.catalogue_file import read_tree, registry_path, site_path
+from evaldock.catalogue_file import further_tasks, read_tree, registry_path, site_path
 from evaldock_entrypoints.contract.errors import PinError, UsageError
 from evaldock_entrypoints.contract.framework import EndpointType, Framework, Task
 from evaldock_entrypoints.contract.layers import merge
 from evaldock_entrypoints.contract.reader import load_yaml
+from evaldock_entrypoints.contract.undeclared import undeclared_names, undeclared_task
 from evaldock_entrypoints.contract.validation import as_usage_error, nearest
 from evaldock_entrypoints.contract.wording import reason
 
@@ -155,6 +156,7 @@ class Registry(_Declared):
                 f'several harnesses have the task "{name}"', next_step=f"write one of: {spellings}"
             )
         known = [task.name for _, task in self.tasks] + [f"{owner}.{task.name}" for owner, task in self.tasks]
+        known += self._undeclared_names(name)
         raise UsageError(f'no harness has the task "{name}"', next_step=nearest(name, known))
 
     def over(self, site: Site) -> "Registry":
@@ -181,11 +183,28 @@ class Registry(_Declared):
             for name, entry in section.items():
                 yield from ((called, name) for called in (name, *entry.aliases))
 
+    def _undeclared_names(self, name: str) -> list[str]:
+        """Return what the harness before the dot knows besides, each as it would be written."""
+        prefix = name.partition(".")[0]
+        harness = self._owners.get(prefix.lower(), "")
+        entry = self.harnesses.get(harness)
+        if entry is None or entry.definition.undeclared is None:
+            return []
+        listing = further_tasks(harness, entry.definition.undeclared.file)
+        return [f"{prefix}.{task}" for task in undeclared_names(listing)]
+
+    def _undeclared(self, harness: str, bare: str) -> Task | None:
+        definition = self.harnesses[harness].definition
+        if definition.undeclared is None:
+            return None
+        return undeclared_task(definition, bare, further_tasks(harness, definition.undeclared.file))
+
     def _tasks_called(self, name: str) -> list[tuple[str, Task]]:
         prefix, _, bare = name.partition(".")
         harness = self._owners.get(prefix.lower(), "")
         if bare and harness in self.harnesses:
-            task = self.harnesses[harness].definition.task(bare)
+            definition = self.harnesses[harness].definition
+            task = definition.task(bare) or self._undeclared(harness, bare)
             return [(harness, task)] if task else []
         return [(owner, task) for owner, task in self.tasks if task.name == name]
 

@@ -87,6 +87,22 @@ class Task(_Declared):
         return self.native or self.name
 
 
+class Kind(_Declared):
+    """What all undeclared tasks of a kind have in common."""
+
+    endpoint_types: list[EndpointType]
+    capabilities: list[Capability] = Field(default_factory=list)
+    phases: list[str] = Field(default_factory=list)
+
+
+class Undeclared(_Declared):
+    """Tasks that the harness knows beside those declared: see contract/undeclared.py for the file."""
+
+    file: str  # in the harness's folder
+    kinds: dict[str, Kind]
+    note: str  # shown beside their scores
+
+
 class Framework(_Declared):
     """A whole framework.yml."""
 
@@ -97,6 +113,7 @@ class Framework(_Declared):
     repeats: Literal["native", "runs"] = "runs"  # who repeats: the harness itself, or run_eval starts it anew
     phases: list[Phase]
     tasks: list[Task]
+    undeclared: Undeclared | None = None
 
     @property
     def name(self) -> str:
@@ -122,17 +139,25 @@ class Framework(_Declared):
     @model_validator(mode="after")
     def _tasks_name_known_phases(self) -> Self:
         known = {phase.name for phase in self.phases}
-        for task in self.tasks:
-            if unknown := set(task.phases) - known:
-                raise ValueError(f"{task.name} names phases that are not there: {', '.join(sorted(unknown))}")
+        kinds = self.undeclared.kinds if self.undeclared else {}
+        for name, named in [*((task.name, task.phases) for task in self.tasks), *_phases_of_kinds(kinds)]:
+            if unknown := set(named) - known:
+                raise ValueError(f"{name} names phases that are not there: {', '.join(sorted(unknown))}")
         return self
 
     def task(self, name: str) -> Task | None:
         """Return the task of this bare or harness-qualified name, if the harness has it."""
+        bare = self.bare(name)
+        return next((task for task in self.tasks if task.name == bare), None)
+
+    def bare(self, name: str) -> str:
+        """Return a task's name without this harness's own before it."""
         harness, dot, bare = name.partition(".")
-        if dot and harness.lower() in (self.name, *self.framework.aliases):
-            name = bare
-        return next((task for task in self.tasks if task.name == name), None)
+        return bare if dot and harness.lower() in (self.name, *self.framework.aliases) else name
+
+
+def _phases_of_kinds(kinds: Mapping[str, Kind]) -> list[tuple[str, list[str]]]:
+    return [(f"undeclared.kinds.{name}", kind.phases) for name, kind in kinds.items()]
 
 
 def native_part(starts: int, repeat: int) -> str:

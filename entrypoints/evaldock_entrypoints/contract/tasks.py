@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import UsageError
@@ -36,16 +37,25 @@ class Requested:
         return self.document.place((*self.path, *keys))
 
 
-def find_task(framework: Framework, name: str) -> Task:
-    """Return the task of this name; raises UsageError with near matches."""
+def find_task(framework: Framework, name: str, folder: Path) -> Task:
+    """Return the task of this name, declared or not; raises UsageError with near matches.
+
+    folder: where the list of the undeclared ones stands.
+    """
     task = framework.task(name)
-    if task is None:
-        raise UsageError(
-            f'{framework.name} has no task "{name}"',
-            where=f"--eval_type {name}",
-            next_step=nearest(name.rpartition(".")[2], (task.name for task in framework.tasks)),
-        )
-    return task
+    if task is not None:
+        return task
+    bare, known = framework.bare(name), [task.name for task in framework.tasks]
+    if framework.undeclared is not None:
+        from evaldock_entrypoints.contract.undeclared import undeclared_names, undeclared_task
+
+        listing = folder / framework.undeclared.file
+        if (found := undeclared_task(framework, bare, listing)) is not None:
+            return found
+        known += undeclared_names(listing)
+    raise UsageError(
+        f'{framework.name} has no task "{name}"', where=f"--eval_type {name}", next_step=nearest(bare, known)
+    )
 
 
 def effective_params(framework: Framework, task: Task, *requested: Requested) -> dict[str, Value]:

@@ -107,7 +107,7 @@ def _run(flags: dict[str, Any]) -> ExitCode:
     for note in asked.read.notes:
         click.echo(f"{PROGRAM}: note: {note}", err=True)
     if flags["explain"]:
-        click.echo(request.explained(asked, framework))
+        click.echo(request.explained(asked, framework, harness_dir()))
         return ExitCode.COMPLETE
     job = request.make_job(asked, wanted, framework, harness_dir=harness_dir(), data_dir=data_dir())
     if flags["dry_run"]:
@@ -193,7 +193,7 @@ def describe(task: str) -> None:
     run_eval describe arc_easy
     """
     framework = load_framework(harness_dir())
-    click.echo(json.dumps(find_task(framework, task).model_dump(mode="json"), indent=2))
+    click.echo(json.dumps(find_task(framework, task, harness_dir()).model_dump(mode="json"), indent=2))
 
 
 @run_eval.command()

@@ -108,7 +108,7 @@ def make_job(
     asked: Asked, request: Request, framework: Framework, *, harness_dir: Path, data_dir: Path
 ) -> Job:
     """Resolve the task, its parameters and its endpoint; raises UsageError."""
-    task = find_task(framework, asked.eval_type)
+    task = find_task(framework, asked.eval_type, harness_dir)
     values = effective(asked, framework, task)
     roles = asked.document.target.auxiliary
     refuse_missing_roles(task, roles, place=asked.read.merged.place(("target", "auxiliary")))
@@ -279,9 +279,9 @@ def _endpoint(asked: Asked, framework: Framework, task: Task) -> Endpoint:
     )
 
 
-def explained(asked: Asked, framework: Framework) -> str:
+def explained(asked: Asked, framework: Framework, harness_dir: Path) -> str:
     """Return every value of the document and of the task with where it was set."""
-    task = find_task(framework, asked.eval_type)
+    task = find_task(framework, asked.eval_type, harness_dir)
     values = effective(asked, framework, task)
     rows = document_rows(asked.document, asked.read.merged)
     return as_text([*rows, *task_rows(f"{framework.name}.{task.name}", values.params, values.extras)])

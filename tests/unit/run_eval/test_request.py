@@ -187,7 +187,7 @@ def test_a_key_in_the_overrides_goes_to_the_environment_and_nowhere_else(tmp_pat
 
 
 def test_every_value_is_explained_by_where_it_was_set(tmp_path: Path) -> None:
-    text = explained(asked(tmp_path, "evaluation:\n  params: {seed: 1}", limit_samples=3), FRAMEWORK)
+    text = explained(asked(tmp_path, "evaluation:\n  params: {seed: 1}", limit_samples=3), FRAMEWORK, TOY)
     lines = {line.partition(" = ")[0]: line for line in text.splitlines()}
     assert lines["toy.sums.params.seed"].endswith(f"# {tmp_path}/run.yaml:2")
     assert lines["toy.sums.params.limit_samples"].endswith("# --limit_samples")
