@@ -9,6 +9,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.kit.begun import Begun, begin
 
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, owner
 from evaldock.supply.build import build_images
@@ -68,6 +69,13 @@ def client(engine_host: str) -> Iterator[docker.DockerClient]:
 def model(engine_host: str) -> Path:  # noqa: ARG001 - after the engine, for its output to come first
     """The small real model."""
     return fetch_model("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def begun(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    """A harness that `evaldock new harness` has begun, with its image, in a copy of the checkout."""
+    assert images  # whose layers it is built on
+    return begin(tmp_path_factory.mktemp("begun"))
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from evaldock.conformance.canary import bodies
+from evaldock.conformance.canary import exchanges
 from evaldock_entrypoints.contract.adapter import EXCHANGES
 
 
 def exchanges_in(folder: Path) -> int:
     """Return how many requests with their answers the folder's stores hold, failed ones included."""
-    return sum(1 for exchanges in folder.rglob(EXCHANGES) for _ in bodies(exchanges))
+    return sum(1 for store in folder.rglob(EXCHANGES) for _ in exchanges(store))
 
 
 def environments_with(canary: str) -> list[str]:

@@ -55,18 +55,20 @@ class _Alone:
         )
 
 
-def check_alone(asker: Asker, trial: Trial, window: str) -> list[Verdict]:
-    """Return the verdicts on SIGTERM and on a user whom the image does not know."""
+def check_alone(asker: Asker, trial: Trial, window: str | None) -> list[Verdict]:
+    """Return the verdicts on a user whom the image does not know, and on SIGTERM.
+
+    window: a part of the question that stays open while the signal comes; None: it asks none.
+    """
     alone = _prepared(asker, trial)
-    trial.endpoint.reset([{"match": {"body_contains": window}, "action": "hang"}])
-    stopped = _stopped(alone)
+    stopped = None if window is None else _stopped(alone, window)
     trial.endpoint.reset([])
     answer = alone.run()
     record = read_task(alone.results)
     is_whole = answer.code == 0 and record.status == "complete"
     any_uid = judged("any_uid", is_whole, f"as {alone.user}, by itself: {answer.said}, {record.status}")
     if stopped is None:
-        why = "the harness never asked the question that was to keep it busy"
+        why = "the question that was to keep the harness busy was not asked"
         return [any_uid, not_applicable("sigterm", why)]
     code, took_s = stopped
     seen = f"exit {code} after {took_s:.1f} s; the same command again: {answer.said}, {record.status}"
@@ -84,8 +86,9 @@ def _prepared(asker: Asker, trial: Trial) -> _Alone:
     return _Alone(asker=asker, trial=trial, results=results, user=user)
 
 
-def _stopped(alone: _Alone) -> tuple[int, float] | None:
-    """Send SIGTERM while a question is open; return exit code and seconds, None where none was asked."""
+def _stopped(alone: _Alone, window: str) -> tuple[int, float] | None:
+    """Send SIGTERM while a question is open; return exit code and seconds, None where it was not asked."""
+    alone.trial.endpoint.reset([{"match": {"body_contains": window}, "action": "hang"}])
     started = alone.asker.started(
         *alone.argv, mounts=alone.mounts, user=alone.user, network="host", secrets=alone.secrets
     )

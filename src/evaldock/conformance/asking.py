@@ -1,5 +1,6 @@
 """Containers of the image that are started for one command each."""
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -43,19 +44,22 @@ class Asker:
     image: ImagePin
     folder: Path
     user: str = field(default_factory=lambda: f"{os.getuid()}:{os.getgid()}")
+    numbers: Iterator[int] = field(
+        default_factory=itertools.count
+    )  # of containers, which may run side by side
 
     def ask(
         self,
         *argv: str,
         mounts: tuple[Mount, ...] = (),
-        log: str = "ask.log",
+        log: str | None = None,
         user: str | None = None,
         network: UnitNetwork = "none",
         secrets: Mapping[str, str] | None = None,
     ) -> Answer:
         """Return how a command ended that has no network of its own accord; raises ExecutionError."""
         began = time.monotonic()
-        path = self.folder / log
+        path = self.folder / (log or f"{next(self.numbers)}.log")
         try:
             started = self.started(*argv, mounts=mounts, user=user, network=network, secrets=secrets)
             with started as running:
@@ -79,7 +83,7 @@ class Asker:
     ) -> Iterator[Running]:
         """Start a command, and remove its container at the end; raises ExecutionError or PinError."""
         unit = Unit(
-            name="conformance",
+            name=f"conformance-{next(self.numbers)}",
             role="evaluation",
             image=self.image,
             argv=argv,

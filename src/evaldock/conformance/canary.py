@@ -1,7 +1,6 @@
 """Where a secret value shows: in files that were left behind, compressed or not, and in command lines."""
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ def found_in(folder: Path, canary: str) -> list[str]:
     """Return the files below the folder that hold the value, and the exchanges that do."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     hits = [str(path) for path in files if canary.encode() in _content(path)]
-    for exchanges in folder.rglob(EXCHANGES):
-        hits += [f"{exchanges}: {place}" for place, text in bodies(exchanges) if canary.encode() in text]
+    for stored in folder.rglob(EXCHANGES):
+        hits += [str(stored) for pair in exchanges(stored) if any(canary.encode() in text for text in pair)]
     return hits
 
 
@@ -25,14 +24,14 @@ def command_lines_with(canary: str) -> list[str]:
     return [line for line in _command_lines() if canary in line]
 
 
-def bodies(exchanges: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield place and bytes of every request of a store with its answer, failed ones included."""
-    with Reader(exchanges) as reader:
+def exchanges(store: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield every request of a store with its answer, failed ones included."""
+    with Reader(store) as reader:
         for number in range(len(reader.paths)):
             for record in reader.records(number):
                 exchange = reader.read(record.place) if hasattr(record.header, "request_bytes") else None
                 if exchange is not None:
-                    yield json.dumps(record.place), exchange.request + exchange.response
+                    yield exchange.request, exchange.response
 
 
 def _command_lines() -> Iterator[str]:

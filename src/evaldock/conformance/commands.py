@@ -1,7 +1,7 @@
 """Checks of the image's own command line: what a person types into a container of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from evaldock.conformance.subject import Subject
 from evaldock.conformance.trial import KEY_NAME, Trial
 from evaldock.conformance.verdict import Verdict, failed, judged, ok
 from evaldock.plan import Mount
-from evaldock.supply.catalogue import HarnessLabel, harness_labels
+from evaldock.supply.catalogue import HARNESS_LABEL, HarnessLabel, harness_labels
 from evaldock_entrypoints.contract.errors import ExitCode
 from evaldock_entrypoints.contract.framework import Task
 from evaldock_entrypoints.contract.wording import reason
@@ -31,16 +31,9 @@ def check_entrypoint(asker: Asker) -> Verdict:
     return judged("entrypoint", all(answer.code == 0 for answer in answers.values()), seen)
 
 
-def check_commands(asker: Asker, trial: Trial) -> Iterator[Verdict]:
-    """Yield the verdicts on what needs no endpoint that answers."""
-    yield _catalogue(asker, trial.subject)
-    yield _describe(asker, trial.subject)
-    yield _dry_run(asker, trial)
-    yield _usage(asker, trial)
-    yield _dead_endpoint(asker, trial)
-
-
-def _catalogue(asker: Asker, subject: Subject) -> Verdict:
+def check_catalogue(asker: Asker, trial: Trial) -> Verdict:
+    """Compare what the image lists with what its label promises to those who do not run it."""
+    subject = trial.subject
     answer = asker.ask("run_eval", "ls", "--json")
     try:
         listed = _TASKS.validate_json(answer.output)
@@ -48,7 +41,7 @@ def _catalogue(asker: Asker, subject: Subject) -> Verdict:
     except ValidationError as error:
         return failed("catalogue", f"run_eval ls --json: {answer.said}, label: {reason(error)}")
     named = subject.framework.model_copy(update={"tasks": listed})
-    own = HarnessLabel.model_validate_json(next(iter(harness_labels(named).own.values())))
+    own = HarnessLabel.model_validate_json(harness_labels(named).own[HARNESS_LABEL])
     differing = sorted({task.name for task in own.tasks} ^ {task.name for task in label.tasks})
     if own != label:
         return failed(
@@ -57,13 +50,19 @@ def _catalogue(asker: Asker, subject: Subject) -> Verdict:
     return ok("catalogue", f"{len(listed)} tasks, as the image's label says")
 
 
-def _describe(asker: Asker, subject: Subject) -> Verdict:
-    answer = asker.ask("run_eval", "describe", subject.task.name)
-    is_same = _json(answer) == subject.task.model_dump(mode="json")
-    return judged("describe", is_same, f"run_eval describe {subject.task.name}: {answer.said}")
+def check_describe(asker: Asker, trial: Trial) -> Verdict:
+    """Compare what the image says of the task with its definition."""
+    task = trial.subject.task
+    answer = asker.ask("run_eval", "describe", task.name)
+    try:
+        is_same = Task.model_validate(_json(answer)) == task
+    except ValidationError as error:
+        return failed("describe", f"run_eval describe {task.name}: {answer.said}; {reason(error)}")
+    return judged("describe", is_same, f"run_eval describe {task.name}: {answer.said}")
 
 
-def _dry_run(asker: Asker, trial: Trial) -> Verdict:
+def check_dry_run(asker: Asker, trial: Trial) -> Verdict:
+    """See that a dry run prints every phase's command, and writes and asks nothing."""
     answer, results = _run_eval(asker, trial, "--dry_run")
     left = [path.name for path in results.iterdir()]
     shown = _json(answer)
@@ -75,7 +74,8 @@ def _dry_run(asker: Asker, trial: Trial) -> Verdict:
     return judged("dry_run", answer.code == 0 and bool(phases) and not left, seen)
 
 
-def _usage(asker: Asker, trial: Trial) -> Verdict:
+def check_usage(asker: Asker, trial: Trial) -> Verdict:
+    """Type three commands that are wrong."""
     answers = {
         "an unknown option": asker.ask("run_eval", "--no_such_option"),
         "an unknown task": asker.ask("run_eval", "--eval_type", "no_such_task", "--model_url", _DEAD),
@@ -85,7 +85,8 @@ def _usage(asker: Asker, trial: Trial) -> Verdict:
     return judged("usage_errors", all(each.code == ExitCode.USAGE for each in answers.values()), seen)
 
 
-def _dead_endpoint(asker: Asker, trial: Trial) -> Verdict:
+def check_dead_endpoint(asker: Asker, trial: Trial) -> Verdict:
+    """Start a run whose endpoint is not there."""
     answer, results = _run_eval(asker, trial)
     is_told = answer.code == ExitCode.ENDPOINT and not (results / "samples.jsonl.zst").exists()
     return judged("dead_endpoint", is_told, f"nothing listens at the endpoint: exit {answer.code}")
@@ -93,15 +94,25 @@ def _dead_endpoint(asker: Asker, trial: Trial) -> Verdict:
 
 def _run_eval(asker: Asker, trial: Trial, *argv: str) -> tuple[Answer, Path]:
     """Ask for the task at an address where nothing listens; return its folder too."""
-    results = asker.folder / f"results-{len(list(asker.folder.iterdir()))}"
-    results.mkdir()
+    folder = asker.folder / str(next(asker.numbers))
+    results = folder / "results"
+    results.mkdir(parents=True)
     mounts = (
-        document_mount(asker.folder, trial.document(_DEAD)),
+        document_mount(folder, trial.document(_DEAD)),
         Mount(source=str(results), target=RESULTS_TARGET, read_only=False),
     )
     command = run_eval_argv(trial.subject)
     secrets = {KEY_NAME: trial.canary}
     return asker.ask(*command, *argv, mounts=mounts, secrets=secrets), results
+
+
+CHECKS: Sequence[Callable[[Asker, Trial], Verdict]] = (
+    check_catalogue,
+    check_describe,
+    check_dry_run,
+    check_usage,
+    check_dead_endpoint,
+)
 
 
 def document_mount(folder: Path, tree: dict[str, Any]) -> Mount:

@@ -1,12 +1,12 @@
 """Checks of what a run through `evaldock run`'s own machinery leaves behind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from evaldock.analysis.results_file import read_task
-from evaldock.conformance.canary import bodies, found_in
+from evaldock.conformance.canary import exchanges, found_in
 from evaldock.conformance.trial import Ran, Trial
 from evaldock.conformance.verdict import Verdict, failed, judged, not_applicable, ok
 from evaldock.testkit.fake_endpoint import RunningEndpoint
@@ -34,7 +34,7 @@ def check_results(trial: Trial, ran: Ran) -> Verdict:
         return failed("results", f"samples.jsonl.zst: {error}")
     keys = {(sample.id, sample.repeat) for sample in samples}
     answered = answers_given(trial.endpoint)
-    stored = sum(1 for _ in bodies(ran.end.folder / EXCHANGES))
+    stored = len(questions_of(ran))
     seen = f"{counts.scored} of {counts.expected} scored, {len(keys)} samples, {answered} answers given"
     is_whole = counts.expected == len(samples) == len(keys) > 0 and record.metrics
     if not is_whole or not 0 < min(counts.scored, stored) <= answered:
@@ -64,13 +64,18 @@ def check_completeness(trial: Trial, window: str) -> tuple[Verdict, Ran]:
     return judged("completeness", is_honest, f"an item refused for good: {ran.said}"), ran
 
 
-def window_of_one(endpoint: RunningEndpoint) -> str | None:
-    """Return a part of a question that as few others as possible hold, None where none was asked."""
-    asked = list(dict.fromkeys(seen["body"] for seen in endpoint.last_requests()))
-    if not asked:
+def questions_of(ran: Ran) -> list[str]:
+    """Return what the harness asked, as the adapter stored it, which leaves out probes of the endpoint."""
+    asked = exchanges(ran.end.folder / EXCHANGES)
+    return [request.decode(errors="replace") for request, _ in asked]
+
+
+def window_of_one(questions: Sequence[str], others: Sequence[str] = ()) -> str | None:
+    """Return a part of one question that as few others as possible hold, None where none was asked."""
+    if not questions:
         return None
-    last = asked[-1]
-    ends = range(0, max(1, len(last) - _WINDOW + 1))
+    last, asked = questions[-1], {*questions, *others}
+    ends = range(max(1, len(last) - _WINDOW + 1))
     windows = dict.fromkeys(last[start : start + _WINDOW] for start in ends)
     return min(windows, key=lambda window: sum(window in body for body in asked))
 
@@ -109,7 +114,7 @@ def check_user(user: str) -> Verdict:
     return judged("non_root", not is_root, f"the image's user: {user or 'none, so root'}")
 
 
-def check_redaction(trial: Trial, command_lines: tuple[str, ...]) -> Verdict:
+def check_redaction(trial: Trial, command_lines: Sequence[str]) -> Verdict:
     """Look for the endpoint's key in all that is left behind, and in command lines while runs lasted."""
     hits = [str(Path(hit).relative_to(trial.folder)) for hit in found_in(trial.folder, trial.canary)]
     if hits or command_lines:

@@ -20,10 +20,12 @@ def test_a_key_is_found_in_plain_and_in_compressed_files(tmp_path: Path) -> None
 
 
 def test_a_key_on_a_command_line_is_found_while_the_command_runs() -> None:
-    argv = [sys.executable, "-c", "import sys; sys.stdin.read()", CANARY]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
-        (line,) = command_lines_with(CANARY)
+    argv = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", CANARY]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs
+        (line,) = command_lines_with(CANARY)
         process.stdin.close()
     assert "sys.stdin.read()" in line
     assert command_lines_with(CANARY) == []

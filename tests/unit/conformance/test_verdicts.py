@@ -11,11 +11,8 @@ from evaldock.conformance.subject import has_data
 from evaldock.conformance.trial import Ran
 from evaldock.conformance.verdict import as_table, as_tree, failed, has_failed, not_applicable, ok
 from evaldock.executors.outcome import TaskEnd
-from evaldock.testkit.fake_endpoint import running_endpoint
-from evaldock_entrypoints.contract.endpoint import endpoint_at
 from evaldock_entrypoints.contract.errors import ExitCode
 from evaldock_entrypoints.contract.framework import DataSource, Task
-from evaldock_entrypoints.probe.exchange import Probe  # a client that posts JSON
 
 
 def ran(folder: Path, results: dict[str, Any], code: ExitCode = ExitCode.COMPLETE) -> Ran:
@@ -83,20 +80,15 @@ def test_a_refused_write_to_the_image_is_found_in_the_logs(tmp_path: Path) -> No
 
 
 def test_one_question_is_told_from_the_others_by_what_it_alone_holds() -> None:
-    with running_endpoint() as endpoint:
-        probe = Probe(
-            endpoint=endpoint_at(
-                endpoint.url, model_id="fake-model", endpoint_type="completions", api_key_name=None
-            ),
-            api_key=None,
-        )
-        prompts = [f"You are asked. What is {number} + {number}? Answer shortly." for number in range(10, 15)]
-        assert window_of_one(endpoint) is None
-        for prompt in prompts:
-            probe.send("POST", probe.endpoint.url, {"model": "fake-model", "prompt": prompt, "max_tokens": 4})
-        window = window_of_one(endpoint)
+    asked = [
+        json.dumps({"prompt": f"You are asked. What is {number} + {number}? Answer shortly."})
+        for number in range(10, 15)
+    ]
+    window = window_of_one(asked[:-1], asked[-1:])
     assert window is not None
-    assert [window in json.dumps({"prompt": prompt}) for prompt in prompts] == [False] * 4 + [True]
+    assert [window in body for body in asked] == [False, False, False, True, False]
+    assert window_of_one([]) is None
+    assert window_of_one(["{}"], ["{}"]) == "{}"
 
 
 def task(*sources: tuple[str, str, str]) -> Task:
