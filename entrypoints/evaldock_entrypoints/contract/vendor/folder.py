@@ -12,6 +12,7 @@ from evaldock_entrypoints.contract.vendor.wheel import Vendor
 
 COPY = "vendor.yml"  # byte for byte what the wheel carries
 API_KEY = "EVALDOCK_API_KEY"  # the variable of which the vendor's command is told
+_PROGRESS = r"\|\s*(?P<done>\d+)/(?P<total>\d+) \["  # tqdm's, which nearly every wheel shows
 OUTPUT = "vendor_output.json"  # what parse_output returned, below native/
 
 
@@ -22,7 +23,7 @@ def expand(tree: Mapping[str, Any], folder: Path) -> Tree:
     each with the folder's keys over the vendor's. Raises HarnessError or PinError.
     """
     vendor = Vendor.model_validate(tree["vendor"])
-    translated = translate(vendor_definition(folder, vendor), vendor.values)
+    translated = translate(vendor_definition(folder, vendor), vendor.values, vendor.without)
     params = tree.get("params") or {}
     tasks = [_with_params(task, params) for task in translated.tasks]
     return {
@@ -80,6 +81,7 @@ def _phases(vendor: Vendor) -> list[Tree]:
             "name": "command",
             "argv": ["/bin/sh", "-euc", "{vendor.script}"],
             "env": {API_KEY: "{secret.api_key}", **vendor.env},
+            "progress": _PROGRESS,
         },
         {
             "name": "output",

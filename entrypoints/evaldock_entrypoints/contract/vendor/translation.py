@@ -44,8 +44,13 @@ class Translation:
     refused: dict[str, str]
 
 
-def translate(definition: Definition, given: Collection[str] = ()) -> Translation:
-    """Return what the definition is to us. given: dotted keys whose values the folder sets by itself."""
+def translate(
+    definition: Definition, given: Collection[str] = (), without: Collection[str] = ()
+) -> Translation:
+    """Return what the definition is to us.
+
+    given: dotted keys whose values the folder sets by itself. without: extras that users cannot set, either.
+    """
     refused: dict[str, str] = {}
     kept: dict[str, Entry] = {}
     for entry in definition.entries:
@@ -55,7 +60,8 @@ def translate(definition: Definition, given: Collection[str] = ()) -> Translatio
         else:
             refused[entry.name] = why
     entries = list(kept.values())
-    extras = {entry.name: _extras(entry, given) for entry in entries}
+    own = {*without, *(key.removeprefix(EXTRA) for key in given)}
+    extras = {entry.name: _extras(entry, own) for entry in entries}
     params = {entry.name: _params(entry) for entry in entries}
     everyones_extras, everyones_params = _common(extras.values()), _common(params.values())
     return Translation(
@@ -145,15 +151,14 @@ def _params(entry: Entry) -> Tree:
     return {**params, **({"repeats": repeats} if isinstance(repeats, int) else {})}
 
 
-def _extras(entry: Entry, given: Collection[str]) -> Tree:
+def _extras(entry: Entry, own: Collection[str]) -> Tree:
     """Return the extras that a user may set, dotted where they are nested, with the entry's values."""
     read = extra_keys(entry.command)
     single = {
         key: value for key, value in entry.extra.items() if not isinstance(value, dict) or key not in read
     }
     values = dict.fromkeys(read - (entry.extra.keys() - single.keys())) | dict(leaves(single))
-    ours = {REPEATS} | {f"{role}.{key}" for role in roles_of(entry) for key in MODEL_OWN_KEYS}
-    ours |= {key.removeprefix(EXTRA) for key in given}
+    ours = {REPEATS, *own} | {f"{role}.{key}" for role in roles_of(entry) for key in MODEL_OWN_KEYS}
     groups = {key for key in values if any(other.startswith(f"{key}.") for other in values)}
     return {
         key: value

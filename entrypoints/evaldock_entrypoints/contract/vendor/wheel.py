@@ -13,4 +13,5 @@ class Vendor(BaseModel):
     definition: str  # path of the vendor's framework.yml in the wheel, such as core_evals/mmath/framework.yml
     sha256: str  # of that file, and of its copy vendor.yml
     values: dict[str, Any] = Field(default_factory=dict)  # the template's dotted keys → our templates
+    without: list[str] = Field(default_factory=list)  # extras that users of this folder cannot set
     env: dict[str, str] = Field(default_factory=dict)  # of the vendor's process
