@@ -10,9 +10,11 @@ what a message says is not read.
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from evaldock_entrypoints.adapter.accepting import Acceptor
 from evaldock_entrypoints.adapter.app import App
 from evaldock_entrypoints.contract.errors import EvaldockError
 from evaldock_entrypoints.contract.files import open_folder
 
 _BACKLOG = 4096
 _IDLE_S = 3600  # a harness may think long between two requests
-_FULL_PAUSE_S = 0.2
 _MESSAGE_BYTES = 65536
 
 
@@ -84,7 +86,8 @@ class Listeners:
     begin: Callable[[str], None]  # a harness of this task has come
     settle: Callable[[str], Awaitable[dict[str, Any] | None]]
     _state: ServerState = field(default_factory=ServerState)
-    _open: dict[int, socket.socket] = field(default_factory=dict)
+    _controls: list[socket.socket] = field(default_factory=list)
+    _acceptors: dict[socket.socket, Acceptor] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def is_crowded(self) -> bool:
@@ -93,8 +96,6 @@ class Listeners:
 
     def listen(self, listener: socket.socket, task: str | None) -> None:
         """Accept connections on a listening socket from now on."""
-        listener.setblocking(False)
-        self._open[listener.fileno()] = listener
         config = uvicorn.Config(
             self.app.bound_to(task),
             http=_Protocol,
@@ -109,24 +110,26 @@ class Listeners:
             timeout_keep_alive=_IDLE_S,
         )
         config.load()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(listener.fileno(), self._accept, listener, config)
+        self._acceptors[listener] = Acceptor(listener, partial(self._take, config), self._has_room)
 
     def forget(self, listener: socket.socket) -> None:
         """Stop listening there."""
-        if self._open.pop(listener.fileno(), None) is not None:
-            asyncio.get_running_loop().remove_reader(listener.fileno())
-            listener.close()
+        acceptor = self._acceptors.pop(listener, None)
+        if acceptor is not None:
+            acceptor.end()
 
     def take_over(self, path: Path, task: str) -> None:
         """Take listening sockets for a task from whoever connects to the Unix socket at this path."""
         control = _unix_listener(path)
-        self._open[control.fileno()] = control
+        self._controls.append(control)
         asyncio.get_running_loop().add_reader(control.fileno(), self._greet, control, task)
 
     async def close(self, grace_s: float) -> None:
         """Accept nothing more, let answers under way finish for a while, hang up."""
-        for listener in list(self._open.values()):
+        for control in self._controls:
+            asyncio.get_running_loop().remove_reader(control.fileno())
+            control.close()
+        for listener in list(self._acceptors):
             self.forget(listener)
         waiting = [task for task in self._state.tasks if not task.done()]
         if waiting:
@@ -137,24 +140,12 @@ class Listeners:
             task.cancel()
         await asyncio.sleep(0)
 
-    def _accept(self, listener: socket.socket, config: uvicorn.Config) -> None:
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
-            while len(self._state.connections) + len(self._tasks) < self.room:
-                try:
-                    connection, _ = listener.accept()
-                except BlockingIOError:
-                    return
-                except OSError:  # no descriptor left: others must close theirs first
-                    break
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._spawn(self._serve(connection, config))
-        loop.remove_reader(listener.fileno())
-        loop.call_later(_FULL_PAUSE_S, self._again, listener, config)
+    def _has_room(self) -> bool:
+        return len(self._state.connections) + len(self._tasks) < self.room
 
-    def _again(self, listener: socket.socket, config: uvicorn.Config) -> None:
-        if self._open.get(listener.fileno()) is listener:
-            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, config)
+    def _take(self, config: uvicorn.Config, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._spawn(self._serve(connection, config))
 
     async def _serve(self, connection: socket.socket, config: uvicorn.Config) -> None:
         loop = asyncio.get_running_loop()
@@ -187,7 +178,7 @@ class Listeners:
 
     def _taken(self, task: str, numbers: list[int]) -> Iterator[socket.socket]:
         with contextlib.ExitStack() as refused:
-            listeners = [refused.enter_context(socket.socket(fileno=number)) for number in numbers]
+            listeners = [refused.enter_context(_socket_of(number)) for number in numbers]
             if not all(map(_listens, listeners)):
                 raise ValueError("this is no socket that listens for TCP")
             self.begin(task)
@@ -200,6 +191,15 @@ class Listeners:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _socket_of(number: int) -> socket.socket:
+    """Return the socket with this descriptor, which is closed where it is none; raises OSError."""
+    try:
+        return socket.socket(fileno=number)
+    except OSError:
+        os.close(number)
+        raise
 
 
 def _listens(given: socket.socket) -> bool:

@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import uvloop
+from tests.kit.adapters import RunningAdapter, chat
 
 from evaldock_entrypoints.adapter.listeners import _Joined
 
@@ -46,3 +49,33 @@ def test_what_is_written_before_a_connection_is_closed_arrives() -> None:
             return theirs.recv(100)
 
     assert uvloop.run(write_and_close()) == b"head, body"
+
+
+def test_a_harness_that_makes_its_socket_blocking_holds_nobody_up(adapter: RunningAdapter) -> None:
+    control = socket.socket(socket.AF_UNIX)
+    with control, socket.create_server(("127.0.0.1", 0)) as listener:
+        control.connect(str(adapter.control()))
+        socket.send_fds(control, [b"\n"], [listener.fileno()])
+        assert b'"ok":true' in control.recv(100)
+        listener.setblocking(True)  # of the open file that both hold
+        with socket.create_connection(listener.getsockname()):
+            assert adapter.post(chat()).status_code == 200
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
+        assert [requests.post(url, json=chat(), timeout=5).status_code for _ in range(2)] == [200, 200]
+        listener.setblocking(False)
+        assert [requests.post(url, json=chat(), timeout=5).status_code for _ in range(2)] == [200, 200]
+    assert adapter.post(chat()).status_code == 200
+
+
+def test_what_is_handed_over_and_is_no_socket_is_not_kept_open(adapter: RunningAdapter) -> None:
+    def is_open() -> int:
+        return len(list(Path(f"/proc/{adapter.process.pid}/fd").iterdir()))
+
+    before = is_open()
+    with socket.socket(socket.AF_UNIX) as control, Path("/dev/null").open() as no_socket:
+        control.connect(str(adapter.control()))
+        for _ in range(20):
+            socket.send_fds(control, [b"\n"], [no_socket.fileno()])
+            assert b'"ok":false' in control.recv(1000)
+    adapter.post(chat())
+    assert is_open() < before + 10
