@@ -35,7 +35,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of one container. memory as in "512m"; None: the host's own bound."""
+    """Bounds of one container. memory as in "512m"; None, and more processors than are there: the host's."""
 
     memory: str | None = None
     cpus: float | None = None
@@ -55,6 +55,7 @@ class Limits:
 # One file may not fill /tmp, or one answer would deny the scores of the others.
 SCORING_LIMITS = Limits(
     memory="1g",
+    cpus=4.0,
     pids=128,
     tmp_size="128m",
     open_files=256,

@@ -151,10 +151,34 @@ shutil.copy("/usr/bin/true", "/tmp/true")
 os.chmod("/tmp/true", 0o755)
 os.execv("/tmp/true", ["true"])
 """
+NEW_NAMESPACE = """
+import ctypes
+CLONE_NEWUSER = 0x10000000
+raise SystemExit(0 if ctypes.CDLL(None).unshare(CLONE_NEWUSER) == 0 else 9)
+"""
+MOUNT = """
+import ctypes
+raise SystemExit(0 if ctypes.CDLL(None).mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0 else 9)
+"""
+ENGINE_SOCKET = "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')"
+METADATA = "import socket; socket.create_connection(('169.254.169.254', 80), timeout=2)"
 CALL_OUT = "import socket; socket.create_connection(('192.0.2.1', 53), timeout=2)"
 
 
-@pytest.mark.parametrize("attack", [FORK_BOMB, HOARD, FILL_DISK, RUN_FROM_TMP, CALL_OUT])
+ATTACKS = {
+    "forks": FORK_BOMB,
+    "memory": HOARD,
+    "disk": FILL_DISK,
+    "program": RUN_FROM_TMP,
+    "namespace": NEW_NAMESPACE,
+    "mount": MOUNT,
+    "engine": ENGINE_SOCKET,
+    "metadata": METADATA,
+    "network": CALL_OUT,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_code_of_a_model_is_contained_while_it_is_scored(
     engine_host: str, images: dict[str, LockedImage], attack: str
 ) -> None:

@@ -1,6 +1,7 @@
 """Docker through its SDK: networks and containers that are ours, hardened, and gone afterwards."""
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import docker.types
 import requests
 from docker.models.containers import Container as SdkContainer
 
-from evaldock.engines.docker_options import device_requests, hardening, network_mode, published_ports
+from evaldock.engines.docker_options import device_requests, hardening, network_mode, published_ports, sandbox
 from evaldock.engines.engine import STOP_GRACE_S, Exit
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
 from evaldock.engines.image_check import no_image, refuse_other_image, with_id
@@ -151,6 +152,10 @@ class DockerEngine:
     ) -> None:
         self._client.close()
 
+    @functools.cached_property
+    def _about(self) -> dict[str, Any]:
+        return dict(self._client.info())
+
     def used(self, pin: ImagePin) -> ImagePin:
         """Return the pin with the ID of the image that is run."""
         return with_id(pin, self._image_ids)
@@ -216,7 +221,8 @@ class DockerEngine:
                 networking_config=self._aliases(network, alias),
                 **network_mode(unit.network),
                 ports=published_ports(unit),
-                **hardening(unit.limits),
+                **hardening(unit.limits, cpus=int(self._about["NCPU"])),
+                **(sandbox(self._about.get("Runtimes") or {}) if unit.role == "scoring" else {}),
                 mounts=[
                     docker.types.Mount(
                         target=mount.target, source=mount.source, type="bind", read_only=mount.read_only

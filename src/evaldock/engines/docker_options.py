@@ -1,5 +1,6 @@
 """A unit's parts as the options of Docker's SDK: GPUs, limits and confinement, network, ports."""
 
+from collections.abc import Container
 from typing import Any
 
 import docker.types
@@ -9,6 +10,7 @@ from evaldock_entrypoints.contract.fields import Gpus
 
 # TEST-NET-1: the engine's resolver must not carry names out of a sealed network.
 _UNROUTABLE_DNS = "192.0.2.1"
+SANDBOX_RUNTIME = "runsc"
 
 
 def device_requests(gpus: Gpus) -> list[docker.types.DeviceRequest]:
@@ -26,8 +28,13 @@ def device_requests(gpus: Gpus) -> list[docker.types.DeviceRequest]:
             raise AssertionError(gpus)
 
 
-def hardening(limits: Limits) -> dict[str, Any]:
-    """Return limits and confinement, the same for every unit."""
+def sandbox(runtimes: Container[str]) -> dict[str, Any]:
+    """Return the option that puts a unit into gVisor (https://gvisor.dev) where the engine has its runsc."""
+    return {"runtime": SANDBOX_RUNTIME} if SANDBOX_RUNTIME in runtimes else {}
+
+
+def hardening(limits: Limits, *, cpus: int) -> dict[str, Any]:
+    """Return limits and confinement, the same for every unit. cpus: how many the engine has."""
     options: dict[str, Any] = {
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -44,7 +51,7 @@ def hardening(limits: Limits) -> dict[str, Any]:
     if not limits.shares_memory:
         options["ipc_mode"] = "none"
     if limits.cpus:
-        options["nano_cpus"] = int(limits.cpus * 1e9)
+        options["nano_cpus"] = int(min(limits.cpus, cpus) * 1e9)
     return options
 
 

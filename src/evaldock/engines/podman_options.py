@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def _hardening(limits: Limits) -> Iterator[str]:
     if not limits.shares_memory:
         yield "--ipc=none"
     if limits.cpus:
-        yield f"--cpus={limits.cpus:g}"
+        yield f"--cpus={min(limits.cpus, os.cpu_count() or 1):g}"
 
 
 def _ulimits(limits: Limits) -> dict[str, int]:

@@ -8,8 +8,9 @@ from tests.kit.fake_engine import fake_engine
 from tests.kit.plans import plan_of
 
 from evaldock.engines.docker import Container, DockerEngine
-from evaldock.engines.docker_options import device_requests
+from evaldock.engines.docker_options import device_requests, hardening, sandbox
 from evaldock.engines.select import engine_for
+from evaldock.plan import SCORING_LIMITS
 from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.contract.fields import Gpus
 
@@ -76,3 +77,14 @@ def test_what_an_engine_refuses_during_a_run_is_an_error_of_the_engine(
         monkeypatch.setenv("DOCKER_HOST", host)
         with pytest.raises(ExecutionError, match="the container engine fails"):
             run()
+
+
+def test_code_of_a_model_runs_in_gvisor_where_the_engine_has_it() -> None:
+    assert sandbox({"runc": {}, "runsc": {}}) == {"runtime": "runsc"}
+    assert sandbox({"runc": {}}) == {}
+
+
+def test_no_more_processors_are_asked_for_than_the_engine_has() -> None:
+    wanted = replace(SCORING_LIMITS, cpus=4.0)
+    assert [hardening(wanted, cpus=cpus)["nano_cpus"] for cpus in (2, 64)] == [2 * 10**9, 4 * 10**9]
+    assert "nano_cpus" not in hardening(replace(wanted, cpus=None), cpus=2)
