@@ -74,7 +74,7 @@ def model(engine_host: str) -> Path:  # noqa: ARG001 - after the engine, for its
 @pytest.fixture(scope="session")
 def begun(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Begun:
     """A harness that `evaldock new harness` has begun, with its image, in a copy of the checkout."""
-    assert images  # whose layers it is built on
+    del images  # whose layers it is built on
     return begin(tmp_path_factory.mktemp("begun"))
 
 

