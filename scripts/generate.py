@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from scripts.reference.pages import pages
+from scripts.reference.pages import pages, stale
 
 from evaldock.catalogue_file import REGISTRY_FILE
 from evaldock.supply.registry_file import registry_text
@@ -13,5 +13,9 @@ root = Path(__file__).resolve().parents[1]
 write_bytes(root / REGISTRY_FILE, registry_text(root).encode())
 sys.stdout.write(f"wrote {REGISTRY_FILE}\n")
 for name, text in pages().items():  # after the catalogue, whose tasks stand in one of them
+    (root / name).parent.mkdir(exist_ok=True)
     write_bytes(root / name, text.encode())
     sys.stdout.write(f"wrote {name}\n")
+for path in stale(root):
+    path.unlink()
+    sys.stdout.write(f"removed {path.relative_to(root)}\n")

@@ -1,13 +1,15 @@
-"""Which files of docs/reference are generated, and what each should hold."""
+"""Which files of docs/ are generated, and what each should hold."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from scripts.reference import commands, interceptors, keys, tasks
 
 from evaldock.schema import json_schema
 
 _FOLDER = "docs/reference"
+_HARNESSES = "docs/harnesses"
 # the files that people write
 _SCHEMAS = ("document", "framework", "backend", "registry", "site")
 
@@ -21,7 +23,18 @@ def pages() -> Mapping[str, str]:
         "tasks.md": tasks.text(),
     }
     texts |= {f"{name}.v1.schema.json": json.dumps(_marked(name), indent=1) + "\n" for name in _SCHEMAS}
-    return {f"{_FOLDER}/{name}": text for name, text in texts.items()}
+    return {
+        **{f"{_FOLDER}/{name}": text for name, text in texts.items()},
+        **{f"{_HARNESSES}/{name}": text for name, text in tasks.harness_pages().items()},
+    }
+
+
+def stale(root: Path) -> list[Path]:
+    """Return the files of the generated folders that no source has any more."""
+    wanted = {root / name for name in pages()}
+    return [
+        path for folder in (_FOLDER, _HARNESSES) for path in (root / folder).iterdir() if path not in wanted
+    ]
 
 
 def _marked(name: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 # Where a path may begin: inside images and containers, or in no place at all.
 KNOWN_PLACES = re.compile(
     r"/(opt/(evaldock|harness|harness-files|backend|data)\b|run/(evaldock-|secrets)|dev/shm|etc/(profile\.d|cdi)"
-    r"|path/to|models/|shared/models|chat/completions|v1/|_fake/)"
+    r"|path/to|models/|shared/models|chat/completions|v1/|aux/|_fake/)"
 )
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/}>*`…)~$-])/[a-z_]\w*/[\w.-]*|(?<=`)/[a-z_]\w*/[\w.-]*")
 KNOWN_HOSTS = re.compile(
