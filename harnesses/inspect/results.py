@@ -69,12 +69,13 @@ class Item:
 def parse(job: Job) -> Outcome:
     """Return samples and claims; raises HarnessError where this start left no log of success."""
     log = _read(_find(job), job)
-    about, results = log["eval"], log["results"]
+    about = log["eval"]
+    scored: list[Record] = (log.get("results") or {}).get("scores", [])  # none where every sample failed
     items = [Item(record=record, target_model=about["model"]) for record in log["samples"] or []]
-    groups = sorted({key for _, key in _groups(results)})
+    groups = sorted({key for _, key in _groups(scored)})
     return Outcome(
         samples=[_sample(job, item, groups) for item in items],
-        claims=[*_claims(job, results)],
+        claims=[*_claims(job, scored)],
         totals=[about["dataset"]["samples"]],
         harness_version=about["packages"]["inspect_ai"],
         num_fewshot=about["task_args"].get("fewshot", job.task.default_fewshot),
@@ -209,19 +210,19 @@ def _latency_ms(item: Item) -> float | None:
     return None if not times or None in times else 1000 * sum(times)
 
 
-def _groups(results: Record) -> Iterator[tuple[str, str]]:
+def _groups(scored: list[Record]) -> Iterator[tuple[str, str]]:
     """Yield the name and the metadata key of each metric that is of a group of samples."""
-    for scored in results["scores"]:
-        for name, metric in scored["metrics"].items():
+    for scorer in scored:
+        for name, metric in scorer["metrics"].items():
             key = metric["params"].get("group_key")
             if key is not None and name != metric["params"].get("all_label"):
                 yield name, key
 
 
-def _claims(job: Job, results: Record) -> Iterator[MetricClaim]:
-    groups = dict(_groups(results))
-    for scored in results["scores"]:
-        metrics: Mapping[str, Record] = scored["metrics"]
+def _claims(job: Job, scored: list[Record]) -> Iterator[MetricClaim]:
+    groups = dict(_groups(scored))
+    for scorer in scored:
+        metrics: Mapping[str, Record] = scorer["metrics"]
         for name, metric in metrics.items():
             if name == "stderr" or ("group_key" in metric["params"] and name not in groups):
                 continue
@@ -231,7 +232,7 @@ def _claims(job: Job, results: Record) -> Iterator[MetricClaim]:
                 name=key or name,
                 value=metric["value"],
                 stderr=metrics["stderr"]["value"] if "stderr" in metrics else None,
-                score=key or scored["name"],
+                score=key or scorer["name"],
             )
 
 

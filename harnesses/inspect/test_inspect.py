@@ -167,6 +167,16 @@ def test_a_log_of_an_error_is_a_failure_of_the_harness(tmp_path: Path) -> None:
         parse(job(tmp_path, "gsm8k", "gsm8k", error, repeats=2))
 
 
+def test_a_log_without_results_has_every_sample_failed(tmp_path: Path) -> None:
+    def fail(tree: dict[str, Any]) -> None:
+        del tree["results"]
+        for sample in tree["samples"]:
+            sample |= {"scores": {}, "error": {"message": "RetryError()"}}
+
+    proof = prove(parse(job(tmp_path, "gsm8k", "gsm8k", fail, repeats=2)), 6)
+    assert (proof.status, proof.completeness.errored, proof.tasks) == ("incomplete", 6, {})
+
+
 def test_no_log_and_a_torn_log_are_failures_of_the_harness(tmp_path: Path) -> None:
     at = job(tmp_path, "gsm8k")
     with pytest.raises(HarnessError, match="0 logs"):
