@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kit.begun import NAME, TASK, Begun
-from tests.kit.podman_host import podman_with
+from tests.kit.begun import NAME, REPOSITORY, TASK, Begun
+from tests.kit.podman_host import podman_without
 from tests.kit.toy_answers import toy_answers
 
+from evaldock.engines.podman import PodmanEngine
 from evaldock.engines.podman_command import PodmanCommand
+from evaldock.pins import ImagePin
+from evaldock.plan import Mount, Unit
 from evaldock.supply.lock import LockedImage
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 
@@ -47,9 +50,8 @@ KEY = {"MY_ENDPOINT_KEY": "a-key-of-this-test"}
 
 @pytest.fixture(scope="module")
 def podman(images: dict[str, LockedImage]) -> Iterator[PodmanCommand]:
-    if os.geteuid() != 0:
-        pytest.skip("installing podman and reading its rules needs root")
-    with podman_with(images["entrypoints"]) as command:
+    del images  # which evaldock loads
+    with podman_without(REPOSITORY) as command:
         yield command
 
 
@@ -109,16 +111,28 @@ def test_inside_an_image_it_is_run_eval(
 ) -> None:
     loaded = begun.evaldock("conformance", NAME, "--task", "none", "--engine", "podman")
     assert loaded.code == 2, loaded.err
-    (image,) = podman.listing(["images", f"localhost/evaldock/{NAME}"])
-    inside = [*("podman", *podman.options, "run", "--rm", "--network=host", "--user=64321:64321")]
-    inside += ["--ulimit=host", "--env=MY_ENDPOINT_KEY", f"--volume={tmp_path}:/results"]
-    inside += [image["Id"], "/opt/evaldock/bin/python", "-IB", "-c", PROGRAM]
-    tmp_path.chmod(0o777)
-    argv = [*inside, "evaldock_entrypoints.api", f"{endpoint.url}/v1", "/results/task"]
-    done = subprocess.run(
-        argv, env=os.environ | KEY, capture_output=True, text=True, timeout=120, check=False
+    (image,) = podman.listing(["images", REPOSITORY])
+    pin = ImagePin(
+        name=NAME, version=None, reference=image["Id"], digest=None, image_id=None, origin="unpinned"
     )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    unit = Unit(
+        name="api",
+        role="evaluation",
+        image=pin,
+        argv=(
+            *("/opt/evaldock/bin/python", "-IB", "-c", PROGRAM),
+            *("evaldock_entrypoints.api", f"{endpoint.url}/v1", "/results/task"),
+        ),
+        network="host",
+        mounts=(Mount(source=str(tmp_path), target="/results", read_only=False),),
+    )
+    tmp_path.chmod(0o777)
+    with PodmanEngine(podman, "api") as engine:
+        running = engine.create(unit, user="64321:64321", network=None, alias=None, secrets=KEY)
+        with running:
+            assert running.ended.wait(120)
+            code, lines = running.exit().code, running.last_lines()
+    assert code == 0, lines
+    (found,) = (json.loads(line) for line in lines if line.startswith("{"))
     assert (found["status"], score(found), found["folder"]) == ("complete", (SHARE, ITEMS), "/results/task")
     assert (tmp_path / "task" / "results.yml").stat().st_uid == 64321

@@ -14,6 +14,7 @@ from evaldock.supply.paths import checkout_root, data_home
 
 NAME = "begun"
 TASK = f"{NAME}.{NAME}-sums"
+REPOSITORY = f"localhost/evaldock/{NAME}"  # as podman calls it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,19 @@ def podman_with(image: LockedImage) -> Iterator[PodmanCommand]:
         _restore(before)
 
 
+@contextmanager
+def podman_without(*repositories: str) -> Iterator[PodmanCommand]:
+    """Yield this machine's podman; at the end it holds no image of these repositories."""
+    ensure_packages(PACKAGES, report=lambda _: None)
+    podman = find_podman()
+    try:
+        yield podman
+    finally:
+        found = {str(image["Id"]) for name in repositories for image in podman.listing(["images", name])}
+        if found:
+            podman.output(["image", "rm", "--force", *found])
+
+
 def _images(podman: PodmanCommand) -> set[str]:
     """Return the IDs of what evaldock loads."""
     ours = "--filter=reference=localhost/evaldock/*"

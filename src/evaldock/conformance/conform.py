@@ -55,11 +55,15 @@ def conformance(
     asked.mkdir(parents=True)
     with holding(pin, engine, folder, report) as opened:
         asker = Asker(engine=opened, image=pin, folder=asked)
-        entrypoint = check_entrypoint(asker)
         try:
             subject = read_subject(asker, task)
         except HarnessError as error:
-            return [entrypoint, failed("catalogue", error.message), *_untried(_OF_COMMANDS[1:], _OF_RUNS)]
+            return [
+                check_entrypoint(asker),
+                failed("catalogue", error.message),
+                *_untried(_OF_COMMANDS[1:], _OF_RUNS),
+            ]
+        entrypoint = check_entrypoint(asker)
         if entrypoint.state == "failed":
             return [entrypoint, check_user(subject.user), *_untried(_OF_COMMANDS, _OF_RUNS)]
         canary = f"canary-{secrets.token_hex(12)}"
