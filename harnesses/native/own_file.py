@@ -18,30 +18,31 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, kw_only=True)
 class OwnFile:
-    """What a file holds, and what it is known by."""
+    """What a file holds, and what it is known by. place: the parameter that names it."""
 
-    name: str
+    place: str
     sha256: str
     items: tuple[Item, ...]
 
 
 def read_own_file(path: Path, task: str, scorer: Scorer, extra: str) -> OwnFile:
-    """Return the file's questions; raises RefusedError naming file and line of what is wrong with it.
+    """Return the file's questions; raises RefusedError naming the lines that are wrong.
 
-    extra: the name of the parameter that gave the path.
+    extra: the name of the parameter that gave the path, and of the file: a mounted one has lost its own name.
     """
+    place = f"params.extra.{extra}"
     try:
         content = path.read_bytes()
         lines = content.decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise RefusedError(f"params.extra.{extra}: {path} cannot be read: {error}") from error
-    items = _items(path.name, lines, task, scorer)
+        raise RefusedError(f"{place}: {path} cannot be read: {error}") from error
+    items = _items(place, lines, task, scorer)
     if not items:
-        raise RefusedError(f"{path.name}: there is no row in it")
-    return OwnFile(name=path.name, sha256=hashlib.sha256(content).hexdigest(), items=tuple(items))
+        raise RefusedError(f"{place}: there is no row in it")
+    return OwnFile(place=place, sha256=hashlib.sha256(content).hexdigest(), items=tuple(items))
 
 
-def _items(name: str, lines: list[str], task: str, scorer: Scorer) -> list[Item]:
+def _items(place: str, lines: list[str], task: str, scorer: Scorer) -> list[Item]:
     items, wrong = [], []
     line_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
@@ -52,7 +53,7 @@ def _items(name: str, lines: list[str], task: str, scorer: Scorer) -> list[Item]
             if item.id in line_of:
                 raise ValueError(f'the id "{item.id}" stands in line {line_of[item.id]} already')
         except ValueError as error:
-            wrong.append(f"{name}:{number}: {error}")
+            wrong.append(f"{place}:{number}: {error}")
             continue
         line_of[item.id] = number
         items.append(item)

@@ -89,10 +89,10 @@ def _refuse_leak(own: OwnFile, shots: Sequence[Item]) -> None:
     for shot in shots:
         if shot.text in asked:
             raise RefusedError(
-                f'few-shot row "{shot.id}" is the question "{asked[shot.text]}" of {own.name}: it would be '
+                f'few-shot row "{shot.id}" is the question "{asked[shot.text]}" of {own.place}: it would be '
                 "shown with its answer"
             )
 
 
 def _known_by(name: str, file: OwnFile) -> dict[str, Any]:
-    return {f"{name}_name": file.name, f"{name}_sha256": file.sha256, f"{name}_records": len(file.items)}
+    return {f"{name}_sha256": file.sha256, f"{name}_records": len(file.items)}

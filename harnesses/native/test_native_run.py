@@ -91,28 +91,28 @@ CHOICE = {"id": 1, "prompt": "What is hot?", "choices": ["ice", "fire"], "answer
 @pytest.mark.parametrize(
     ("extras", "row", "message"),
     [
-        ({}, "{", "own.jsonl:2: no JSON: "),
-        ({}, "[]", "own.jsonl:2: a row is a JSON object"),
-        ({}, {**ROW, "id": 1}, 'own.jsonl:2: the id "1" stands in line 1 already'),
-        ({}, {**ROW, "id": " "}, 'own.jsonl:2: "id" must be'),
-        ({}, {**ROW, "id": True}, 'own.jsonl:2: "id" must be'),
-        ({}, {"id": 2, "target": "x"}, 'own.jsonl:2: give either "prompt" or "messages"'),
-        ({}, {**ROW, "id": 2, "prompt": " "}, 'own.jsonl:2: "prompt" must be text'),
-        ({}, {**ROW, "id": 2, "target": []}, 'own.jsonl:2: "target" must be'),
-        ({}, {"id": 2, "prompt": "?"}, 'own.jsonl:2: "target" must be'),
-        ({}, '{"id": 2, "prompt": "?", "target": NaN}', "own.jsonl:2: NaN is no JSON number"),
-        ({}, {"id": 2, "messages": [], "target": "x"}, 'own.jsonl:2: "messages" must be'),
+        ({}, "{", "params.extra.file:2: no JSON: "),
+        ({}, "[]", "params.extra.file:2: a row is a JSON object"),
+        ({}, {**ROW, "id": 1}, 'params.extra.file:2: the id "1" stands in line 1 already'),
+        ({}, {**ROW, "id": " "}, 'params.extra.file:2: "id" must be'),
+        ({}, {**ROW, "id": True}, 'params.extra.file:2: "id" must be'),
+        ({}, {"id": 2, "target": "x"}, 'params.extra.file:2: give either "prompt" or "messages"'),
+        ({}, {**ROW, "id": 2, "prompt": " "}, 'params.extra.file:2: "prompt" must be text'),
+        ({}, {**ROW, "id": 2, "target": []}, 'params.extra.file:2: "target" must be'),
+        ({}, {"id": 2, "prompt": "?"}, 'params.extra.file:2: "target" must be'),
+        ({}, '{"id": 2, "prompt": "?", "target": NaN}', "params.extra.file:2: NaN is no JSON number"),
+        ({}, {"id": 2, "messages": [], "target": "x"}, 'params.extra.file:2: "messages" must be'),
         ({}, {"id": 2, "messages": [{"role": "tool", "content": ""}], "target": "x"}, '"messages" must be'),
         ({"scorer": "numeric"}, {**ROW, "id": 2, "target": "two"}, '"two" is no number'),
         ({"scorer": "letter"}, {**ROW, "id": 2, "target": "b"}, '"b" is none of A to Z'),
         ({"scorer": "regex"}, {**ROW, "id": 2, "target": "("}, '"(" is no pattern'),
-        ({"task": "multiple_choice"}, {**CHOICE, "id": 2, "answer": 2}, "own.jsonl:2: "),
+        ({"task": "multiple_choice"}, {**CHOICE, "id": 2, "answer": 2}, "params.extra.file:2: "),
         ({"task": "multiple_choice"}, {**CHOICE, "id": 2, "answer": "C"}, "from A to B, not 'C'"),
         ({"task": "multiple_choice"}, {**CHOICE, "id": 2, "choices": ["a", "a"]}, "are the same"),
         ({"task": "multiple_choice"}, {**CHOICE, "id": 2, "choices": ["a"]}, "a list of 2 to 26 texts"),
     ],
 )
-def test_a_row_that_is_wrong_is_refused_by_file_and_line_before_anything_is_asked(
+def test_a_row_that_is_wrong_is_refused_by_its_line_before_anything_is_asked(
     tmp_path: Path, endpoint: RunningEndpoint, extras: dict[str, Any], row: Any, message: str
 ) -> None:
     endpoint.reset([])
@@ -122,7 +122,7 @@ def test_a_row_that_is_wrong_is_refused_by_file_and_line_before_anything_is_aske
     ended = _run(tmp_path, endpoint.url, **more)
     assert ended.returncode == 2
     assert message in ended.stderr
-    assert "own.jsonl:2:" in ended.stderr
+    assert "params.extra.file:2:" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert endpoint.stats()["requests"] == 0
 
@@ -148,7 +148,7 @@ def test_an_example_that_is_also_asked_is_refused(tmp_path: Path, endpoint: Runn
     shots = _own(tmp_path, {**ROW, "id": "shown"}, name="shots.jsonl")
     ended = _run(tmp_path, endpoint.url, task="generation", file=_own(tmp_path, ROW), fewshot_file=shots)
     assert ended.returncode == 2
-    assert 'few-shot row "shown" is the question "1" of own.jsonl' in ended.stderr
+    assert 'few-shot row "shown" is the question "1" of params.extra.file' in ended.stderr
 
 
 def test_examples_are_earlier_turns_of_a_chat_and_text_before_a_completion(
