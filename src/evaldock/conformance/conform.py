@@ -108,4 +108,4 @@ def _tried(asker: Asker, trial: Trial) -> Iterator[Verdict]:
 
 def _untried(*checks: Sequence[str]) -> Iterator[Verdict]:
     names = (name for group in checks for name in group)
-    return (not_applicable(name, "an image of this kind cannot be run") for name in names)
+    return (not_applicable(name, "not tried, for an earlier check failed") for name in names)

@@ -70,6 +70,7 @@ def test_what_is_written_in_python_means_what_the_document_means() -> None:
         api_key_name="MY_KEY",
     )
     tree = document_tree(config, EvaluationTarget(api_endpoint=endpoint))
+    assert set(tree["config"]["params"]) == {"limit_samples", "temperature", "parallelism", "extra"}
     merged = read([Layer(tree=tree, name="python")], flags=Layer(tree={}), environ={}).merged.tree
     assert merged["evaluation"]["tasks"] == [{"name": "mmlu_pro"}]
     assert merged["evaluation"]["params"] == {
