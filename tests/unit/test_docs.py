@@ -20,11 +20,11 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 # Where a path may begin: inside images and containers, or in no place at all.
 KNOWN_PLACES = re.compile(
     r"/(opt/(evaldock|harness|harness-files|backend|data)\b|run/(evaldock-|secrets)|dev/shm|etc/(profile\.d|cdi)"
-    r"|path/to|models/|shared/models|chat/completions|v1/|aux/|_fake/)"
+    r"|bin/sh|path/to|models/|shared/models|chat/completions|v1/|aux/|_fake/)"
 )
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/}>*`…)~$-])/[a-z_]\w*/[\w.-]*|(?<=`)/[a-z_]\w*/[\w.-]*")
 KNOWN_HOSTS = re.compile(
-    r"localhost|127\.0\.0\.1|HOST|server|github\.com|arxiv\.org|bford\.info|(.+\.)?example(\.org|\.com)?|(.+\.)?invalid"
+    r"localhost|127\.0\.0\.1|HOST|server|github\.com|arxiv\.org|huggingface\.co|bford\.info|(.+\.)?example(\.org|\.com)?|(.+\.)?invalid"
 )
 URL_HOST = re.compile(r"https?://([^/\s:\"'`<>)…]+)")
 COMMAND = re.compile(r"(?:^|[`/ ])evaldock ([a-z]+)(?=[\s`.;,)]|$)", re.MULTILINE)

@@ -324,8 +324,6 @@ def test_what_a_document_gets_wrong_is_refused(
         ({"deployment": {"type": "llamacpp", "model_path": "org/name"}}, "fetching the model"),
         ({"deployment": {**DEPLOYMENT["deployment"], "replicas": 2}}, "replicas"),
         ({"deployment": {**DEPLOYMENT["deployment"], "num_nodes": 2}}, "num_nodes"),
-        ({"data": {"hf_endpoint": "https://hub.example"}}, "data.hf_endpoint"),
-        ({"data": {"hf_token_name": "MY_TOKEN"}}, "data.hf_token_name"),
         (
             {"target": {"auxiliary": {"judge": {"url": "http://h/v1", "model_id": "j"}}}, **DEPLOYMENT},
             "target.auxiliary",

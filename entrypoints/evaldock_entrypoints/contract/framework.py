@@ -48,6 +48,7 @@ class DataSource(_Declared):
     split: str
     license: str
     role: Literal["test", "fewshot"] = "test"
+    in_image: bool = True  # False: it must be mounted
 
 
 class Phase(_Declared):

@@ -16,8 +16,8 @@ from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
 from evaldock_entrypoints.contract.files import write_json
 from evaldock_entrypoints.contract.framework import Phase
+from evaldock_entrypoints.data.view import lay_out
 from evaldock_entrypoints.run_eval.adapter import PATIENCE_S
-from evaldock_entrypoints.run_eval.data import lay_out
 from evaldock_entrypoints.run_eval.job import AUXILIARY_PARAMS, Job
 from evaldock_entrypoints.run_eval.process import Child, Finished
 from evaldock_entrypoints.run_eval.template import render
@@ -45,6 +45,7 @@ def template_values(job: Job) -> dict[str, Any]:
         "endpoint": dict(job.reached.get(None, job.endpoint).__dict__),
         "auxiliary": {role: _auxiliary(job, role) for role in job.framework.roles},
         "task": {"name": job.task.name, "native": job.task.native_name},
+        "repeat": job.repeat,
         "paths": {
             "output": str(job.output_dir),
             "native": str(job.native_dir),
@@ -131,7 +132,10 @@ class PhaseRunner:
         home.mkdir(parents=True, exist_ok=True)
         base = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         base |= _OFFLINE | {"HOME": str(home), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
-        base |= {"HF_HOME": str(home / "hf"), "PYTHONUNBUFFERED": "1", "XDG_CACHE_HOME": str(home / "cache")}
+        # A hub's cache that a user mounts is read; what `datasets` makes of it goes where it may be written.
+        base |= {"HF_HOME": os.environ.get("HF_HOME", str(home / "hf"))}
+        base |= {"HF_DATASETS_CACHE": str(home / "datasets"), "XDG_CACHE_HOME": str(home / "cache")}
+        base |= {"PYTHONUNBUFFERED": "1"}
         values = template_values(self.job) | {"secret": {"api_key": _NO_KEY}}
         return base | {name: str(value) for name, value in render(phase.env, values).items()}
 

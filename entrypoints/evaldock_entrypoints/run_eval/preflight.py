@@ -7,9 +7,9 @@ from evaldock_entrypoints.contract.adapter import PROBE_HEADER
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 from evaldock_entrypoints.contract.tasks import refuse_missing_shots
+from evaldock_entrypoints.data.view import mounted_datasets
 from evaldock_entrypoints.probe import Probe, wait_until_ready
 from evaldock_entrypoints.probe.models import beside_v1
-from evaldock_entrypoints.run_eval.data import mounted_datasets
 from evaldock_entrypoints.run_eval.job import Job
 
 _WAIT_S = 4.0  # a refusal is clear within five seconds; one 429 or 503 is no reason to refuse
@@ -73,10 +73,13 @@ def _refuse_missing_data(job: Job) -> None:
     held = [job.mounted_data_dir, job.data_dir]
     if all(any(folder and (folder / s.dataset).is_dir() for folder in held) for s in missing):
         return
+    if "HF_HOME" in os.environ:
+        return  # whether it is in that cache is known to those who read it
     raise UsageError(
         f'the data of "{job.task.name}" is not in this image: {", ".join(s.dataset for s in missing)}',
         where=f"data.path  {job.data_dir}",
-        next_step=f"mount it: a folder that holds {missing[0].dataset}/, given as data.path",
+        next_step=f"mount a folder that holds {missing[0].dataset}/ (evaldock data pull makes one) and give it "
+        "as data.path, or a hub's cache that has it as HF_HOME",
     )
 
 

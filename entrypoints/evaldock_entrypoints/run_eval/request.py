@@ -37,7 +37,7 @@ from evaldock_entrypoints.contract.tasks import (
     refuse_missing_roles,
 )
 from evaldock_entrypoints.contract.validation import validate
-from evaldock_entrypoints.run_eval.data import manifest_of, mounted_datasets
+from evaldock_entrypoints.data.view import manifest_of, mounted_datasets
 from evaldock_entrypoints.run_eval.job import AUXILIARY_PARAMS, Auxiliary, Job
 
 _ENDPOINT_FLAGS = {

@@ -35,6 +35,7 @@ COMMANDS = {
     "query": ("query", "Send one prompt to an endpoint."),
     "doctor": ("doctor", "Say what this machine lacks, and the command that mends it."),
     "build": ("build", "Build images from this checkout."),
+    "data": ("data", "Fetch and verify benchmark data that images do not carry."),
     "conformance": ("conformance", "Try every promise of the contract on an image."),
     "new": ("new", "Begin a folder of your own."),
     "clean": ("clean", "Remove what killed runs left behind; stop our own engine."),
@@ -43,7 +44,7 @@ COMMANDS = {
 }
 UNBUILT = """
     status logs kill rm info report compare gate rescore replay diff verify lock push pull mirror
-    bundle data model render export
+    bundle model render export
 """
 
 

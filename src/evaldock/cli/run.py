@@ -10,6 +10,7 @@ import click
 from evaldock.analysis.records import RunRecord
 from evaldock.analysis.runs import find_run, iterate_runs, read_run
 from evaldock.analysis.table import markdown_table
+from evaldock.benchmark_data import with_fetched_data
 from evaldock.cli.documents import Given, document_options, read_given, run_flags
 from evaldock.cli.options import chooses_run
 from evaldock.cli.show import events_for
@@ -67,16 +68,16 @@ def run(**flags: Any) -> int:
         rows = explained(given.written, given.registry)
         click.echo(explain.as_json(rows) if flags["as_json"] else explain.as_text(rows))
         return 0
+    written = given.written
+    if not flags["dry_run"]:
+        written = with_fetched_data(written, given.registry, given.environ, _say)
     plan = make_plan(
-        given.written,
-        run_id=new_run_id(),
-        registry=given.registry,
-        allow_unpinned=flags["allow_unpinned"],
+        written, run_id=new_run_id(), registry=given.registry, allow_unpinned=flags["allow_unpinned"]
     )
     if flags["dry_run"]:
         return _show_plan(plan, given)
     _name_unfinished(given)
-    return carry_out(plan, given.written, given.environ, as_json=flags["as_json"])
+    return carry_out(plan, written, given.environ, as_json=flags["as_json"])
 
 
 @click.command()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from evaldock.compiler.adapter import adapter_notes, adapter_of, adapter_stops
 from evaldock.compiler.inputs import Inputs, Surroundings, WayOut
 from evaldock.compiler.server import server_of
-from evaldock.compiler.tasks import asked_task, evaluation_of
+from evaldock.compiler.tasks import asked_task, data_notes, evaluation_of
 from evaldock.compiler.unbuilt import refuse_contradictions, unbuilt_parts
 from evaldock.plan import Evaluation, Executor, Plan, Server
 from evaldock_entrypoints.contract.errors import UsageError
@@ -38,7 +38,7 @@ def compile_plan(inputs: Inputs) -> Plan:
         sealed=_is_sealed(inputs, evaluations),
         adapter=adapter,
         evaluations=evaluations,
-        notes=tuple(adapter_notes(inputs)),
+        notes=(*adapter_notes(inputs), *data_notes(inputs)),
         stops=(
             *frame.stops,
             *adapter_stops(inputs, adapter),

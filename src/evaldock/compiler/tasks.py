@@ -1,6 +1,6 @@
 """The evaluation units: each task's containers, in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -85,7 +85,7 @@ def asked_task(inputs: Inputs, index: int) -> Asked:
     )
     roles = inputs.document.target.auxiliary
     refuse_missing_roles(task, roles, place=inputs.merged.place(("target", "auxiliary")))
-    return replace(asked, stops=_missing_shots(inputs, asked, path))
+    return replace(asked, stops=(*_missing_data(inputs, asked), *_missing_shots(inputs, asked, path)))
 
 
 def find(registry: Registry, merged: Merged, request: TaskRequest, index: int) -> tuple[str, Task]:
@@ -95,6 +95,30 @@ def find(registry: Registry, merged: Merged, request: TaskRequest, index: int) -
     except UsageError as error:
         error.where = merged.place(("evaluation", "tasks", index, "name"))
         raise
+
+
+def data_notes(inputs: Inputs) -> Iterator[str]:
+    """Yield what the document says of data and a run has no use for."""
+    if inputs.is_written("data", "hf_token_name") and inputs.document.data.hf_endpoint is None:
+        place = inputs.place("data", "hf_token_name")
+        yield f"{place}: no hub is asked without data.hf_endpoint, so its token is not used"
+
+
+def _missing_data(inputs: Inputs, asked: Asked) -> tuple[Stop, ...]:
+    """Return what stops a run of a task whose questions the image lacks and nobody brings."""
+    data = inputs.document.data
+    sources = [source for source in asked.task.data if source.role == "test" and not source.in_image]
+    if not sources or data.path is not None or (data.hf_endpoint is not None and not data.offline):
+        return ()
+    names = ", ".join(dict.fromkeys(source.dataset for source in sources))
+    return (
+        Stop(
+            what=f'the data of "{asked.task.name}" is not in the image: {names}',
+            where=inputs.place("data", "path"),
+            next_step=f"evaldock data pull {asked.name} --into data, then set data: {{path: data}}",
+            is_unbuilt=False,
+        ),
+    )
 
 
 def _missing_shots(inputs: Inputs, asked: Asked, path: KeyPath) -> tuple[Stop, ...]:

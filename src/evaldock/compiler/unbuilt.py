@@ -61,11 +61,6 @@ def _rest(inputs: Inputs) -> Iterator[Stop]:
     document = inputs.document
     if document.export:
         yield _part(inputs, "export", "remove it; results.yml and summary.json are always written", "export")
-    for key in ("hf_endpoint", "hf_token_name"):
-        if inputs.is_written("data", key):
-            yield _part(
-                inputs, f"data.{key} (fetching data from a hub)", "mount the data: data.path", "data", key
-            )
 
 
 def _part(inputs: Inputs, what: str, step: str, *path: str) -> Stop:

@@ -1,26 +1,11 @@
 """The data a task finds: what the image carries, and over it what a user mounts."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from evaldock_entrypoints.contract.framework import Task
-
-MANIFEST = "manifest.json"
-Entry = dict[str, Any]
-_CHUNK_BYTES = 1024**2
-
-
-def read_manifest(folder: Path) -> list[Entry]:
-    """Return the entries of a folder's data manifest, empty where it has none."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return []
-    entries: list[Entry] = json.loads(path.read_text(encoding="utf-8"))["entries"]
-    return entries
+from evaldock_entrypoints.data.manifest import Entry, read_manifest, sha256_of
 
 
 def mounted_datasets(mounted: Path | None, task: Task) -> list[str]:
@@ -69,14 +54,6 @@ def _hashed(mounted: Path, dataset: str) -> Iterator[Entry]:
             yield {
                 "dataset": dataset,
                 "path": str(path.relative_to(mounted)),
-                "sha256": _sha256(path),
+                "sha256": sha256_of(path),
                 "source": "mounted",
             }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from evaldock_entrypoints.contract.framework import DataSource, Task
-from evaldock_entrypoints.run_eval.data import lay_out, manifest_of, mounted_datasets
+from evaldock_entrypoints.data.view import lay_out, manifest_of, mounted_datasets
 
 TASK = Task(
     name="t",
