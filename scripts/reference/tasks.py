@@ -46,7 +46,9 @@ def _page(folder: Path, entry: HarnessEntry) -> str:
     readme = path.read_text(encoding="utf-8") if path.is_file() else f"# {folder.name}\n"
     definition = entry.definition
     about = definition.framework
-    head = f"[{about.name} {about.version}]({about.source}), {about.license}."
+    named = f"{about.name} {about.version}"
+    linked = f"[{named}]({about.source})" if about.source.startswith("https://") else named
+    head = f"{linked}, {about.license}."
     extras = [(code(name), *_described(extra)) for name, extra in definition.extras.items()]
     parts = [
         section("Tasks", head, table(_TASK_HEADS, [_row(task) for task in definition.tasks])),
