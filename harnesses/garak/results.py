@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ class Report:
     selection: Row
     counts: dict[str, Row]  # by probe
     errors: dict[str, str]  # message by prompt hash
-    attempts: list[Row] = field(default_factory=list)
-    evals: list[Row] = field(default_factory=list)
-    declared: dict[str, list[str]] = field(default_factory=dict)  # detectors by probe, the primary one first
+    attempts: list[Row]
+    evals: list[Row]
+    declared: dict[str, list[str]]  # detectors by probe, the primary one first
 
     def skipped(self, probe: str) -> list[str]:
         """Return the detectors that the probe names and garak left out: those that do not load."""
@@ -56,24 +56,19 @@ def parse(job: Job) -> Outcome:
 
 def _read(native: Path) -> Report:
     selection = json.loads((native / "selection.json").read_text(encoding="utf-8"))
-    counts = {row["probe"]: row for row in _lines(native / "counts.jsonl")}
-    failed = native / "errors.jsonl"
-    errors = {row["prompt_hash"]: row["message"] for row in _lines(failed)} if failed.exists() else {}
-    report = Report(selection=selection, counts=counts, errors=errors)
-    finished = False
-    for row in _lines(native / "garak.report.jsonl"):
-        match row["entry_type"]:
-            case "attempt" if row["status"] == COMPLETE:
-                report.attempts.append(row)
-            case "eval":
-                report.evals.append(row)
-            case "plugin_cache":
-                report.declared.update(_declared(row["plugin_cache"].get("probes", {})))
-            case "completion":
-                finished = True
-    if not finished:
+    rows = list(_lines(native / "garak.report.jsonl"))
+    if not any(row["entry_type"] == "completion" for row in rows):
         raise ValueError("the report has no completion entry")
-    return report
+    failed = native / "errors.jsonl"
+    caches = [row["plugin_cache"] for row in rows if row["entry_type"] == "plugin_cache"]
+    return Report(
+        selection=selection,
+        counts={row["probe"]: row for row in _lines(native / "counts.jsonl")},
+        errors={row["prompt_hash"]: row["message"] for row in _lines(failed)} if failed.exists() else {},
+        attempts=[row for row in rows if row["entry_type"] == "attempt" and row["status"] == COMPLETE],
+        evals=[row for row in rows if row["entry_type"] == "eval"],
+        declared=dict(pair for cache in caches for pair in _declared(cache.get("probes", {}))),
+    )
 
 
 def _declared(probes: Mapping[str, Row]) -> Iterator[tuple[str, list[str]]]:
