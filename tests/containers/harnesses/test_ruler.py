@@ -101,8 +101,8 @@ def test_what_fails_for_good_is_no_score_and_is_all_that_a_resumed_run_asks(
     check_half(task_results(tmp_path, TASK))
 
 
-def test_a_subtask_that_ruler_would_skip_is_refused(tmp_path: Path, images: dict[str, LockedImage]) -> None:
-    images["ruler"]
+def test_a_subtask_that_ruler_would_skip_is_refused(tmp_path: Path, tables: list[Path]) -> None:
+    del tables
     with running_endpoint() as endpoint:
         ended = run(tmp_path, endpoint.url, "chat", subtasks="vt,needle")
     assert ended.code == 4
