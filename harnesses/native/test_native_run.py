@@ -70,6 +70,7 @@ def test_a_question_that_fails_is_asked_once_and_is_an_error(
     assert _run(tmp_path, endpoint.url, task="generation", file=_own(tmp_path, *rows)).returncode == 0
     (failed,) = [row for row in _answers(tmp_path) if "error" in row]
     assert (failed["id"], failed["error"]["kind"]) == ("2", "endpoint")
+    assert failed["error"]["message"].startswith(f"HTTP {fault.get('status', 200)}")
     assert "scores" not in failed
     assert endpoint.stats()["requests"] == 6
 
@@ -85,7 +86,7 @@ def test_a_connection_that_fails_ends_the_phase_with_a_sentence(tmp_path: Path) 
 
 
 ROW = {"id": 1, "prompt": "What is hot?", "target": "fire"}
-CHOICE = {"id": 1, "prompt": "What is hot?", "choices": ["ice", "fire"], "answer": 1}
+CHOICE = {"id": 1, "prompt": "What is hot?", "choices": ["sea", "sun"], "answer": 1}  # of equal length
 
 
 @pytest.mark.parametrize(
