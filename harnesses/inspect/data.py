@@ -201,7 +201,7 @@ def writingbench() -> Row:
         "path": f"inspect_evals/{WRITINGBENCH}",
         "records": sum(1 for line in content.splitlines() if line.strip()),
         "sha256": hashlib.sha256(content).hexdigest(),
-        "license": "Apache-2.0",
+        "license": "not stated",
         "source": f"inspect-evals=={version('inspect-evals')}",
     }
 

@@ -27,7 +27,7 @@ def refusal(run: Config) -> str | None:
     task, shots = run["task"], run.get("num_fewshot")
     if shots and task not in SHOTS_ARE_FREE and not (task == "mmlu_5_shot" and shots == 5):
         return f"{task} has no num_fewshot {shots}: its examples are part of the task"
-    if run["cot"] and not task.startswith("mmlu_"):
+    if run.get("cot") and not task.startswith("mmlu_"):
         return f"{task} has no cot"
     return None
 
@@ -52,7 +52,7 @@ def ask(run: Config) -> str:
     arguments = Arguments(
         num_fewshot=run.get("num_fewshot") or 0,
         max_new_tokens=run["generate"]["max_tokens"],
-        cot=run["cot"],
+        cot=run.get("cot", False),
         judge=lambda config: model("judge", run["judge"], config),
     )
     task = TASKS[run["task"]](arguments)

@@ -234,7 +234,7 @@ def test_a_limit_is_a_number_of_items_or_a_share_rounded_up(launcher: ModuleType
 def test_what_a_task_cannot_do_is_refused(
     launcher: ModuleType, task: str, asked: dict[str, Any], refused: bool
 ) -> None:
-    assert (launcher.refusal({"task": task, "cot": False, **asked}) is not None) == refused
+    assert (launcher.refusal({"task": task, **asked}) is not None) == refused
 
 
 def test_an_earlier_starts_log_is_removed(launcher: ModuleType, tmp_path: Path) -> None:
