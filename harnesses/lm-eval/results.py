@@ -1,4 +1,8 @@
-"""Reads lm-eval's native output: results_*.json and samples_*.jsonl."""
+"""Reads lm-eval's native output: results_*.json and samples_*.jsonl.
+
+A task that runs model code has two of them: the answers, which nothing was run for, and the scored ones,
+which model code ran beside. Scores count only for the answers.
+"""
 
 import json
 import re
@@ -13,8 +17,8 @@ from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample, SampleError
 from evaldock_entrypoints.run_eval.job import Job
 
-# lm-eval aggregates these as the plain mean of one value per item. Others (f1, perplexity, …) are its own.
-_MEANS = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
+# lm-eval aggregates these as the plain mean of one value per item, also where the task file does not say so.
+_MEANS = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match", "pass@1", "pass_at_1"})
 _UNREADABLE_REPLY = "Could not parse generations"
 _CUT_PROMPT = re.compile(r"Left truncating context|They were left truncated")
 _UNFILTERED = "none"
@@ -51,7 +55,7 @@ class Native:
 
 def parse(job: Job) -> Outcome:
     """Return samples and claims; raises HarnessError where there is no whole result of this run."""
-    native = _find(job)
+    native = _scored(job)
     log = _log_lines(job)
     samples = [sample for leaf in native.leaves for sample in _samples(job, native, leaf)]
     if any(_UNREADABLE_REPLY in line for line in log):
@@ -82,23 +86,47 @@ def _limit_notes(job: Job, total: int) -> list[str]:
     return [f"limit_samples {limit}: the head of each part of the set ({total} items), not a random sample"]
 
 
-def _find(job: Job) -> Native:
+def _scored(job: Job) -> Native:
+    """Return the results that carry the scores; raises HarnessError where they are not of the answers."""
+    if len(job.phases) == 1:
+        return _find(job, job.native_dir, job.phases[0].name)
+    asking, scoring = job.phases
+    answers = _find(job, job.native_dir / "answers", asking.name)
+    scored = _find(job, job.native_dir / "score", scoring.name)
+    for leaf in answers.leaves:
+        if _answers(answers, leaf) != _answers(scored, leaf):
+            raise HarnessError(
+                f"the scored answers of {leaf} are not those that were generated",
+                where=str(scored.path.parent),
+                next_step="run the same command again: it scores anew",
+            )
+    return scored
+
+
+def _answers(native: Native, leaf: str) -> dict[tuple[int, str], Record]:
+    """Return by item and filter what was asked, answered and made of the answer; all but the scores."""
+    kept = ("prompt_hash", "target_hash", "doc_hash", "resps", "filtered_resps")
+    return {
+        (line["doc_id"], line["filter"]): {key: line[key] for key in kept}
+        for line in _lines(native.samples_file(leaf))
+    }
+
+
+def _find(job: Job, folder: Path, phase: str) -> Native:
     """Return the newest results file; raises HarnessError if it is missing, cut short or another run's."""
-    found = sorted(job.native_dir.glob("*/results_*.json"), key=lambda path: path.name)
+    found = sorted(folder.glob("*/results_*.json"), key=lambda path: path.name)
     if not found:
-        names = sorted(
-            path.name for path in job.native_dir.glob("*") if path.is_file() or path.name != "work"
-        )
+        names = sorted(path.name for path in folder.glob("*") if path.is_file() or path.name != "work")
         raise HarnessError(
             "lm-eval ended without a results file",
-            where=f"{job.native_dir} holds {', '.join(names) or 'nothing'}",
-            next_step=f"read {job.logs_dir}/evaluate.log",
+            where=f"{folder} holds {', '.join(names) or 'nothing'}",
+            next_step=f"read {job.logs_dir}/{phase}.log",
         )
     path = found[-1]
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         native = Native(path=path, tree=tree)
-        _refuse_other_run(job, native)
+        _refuse_other_run(job, native, phase)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(
             f"lm-eval's results file is cut short or of another form: {type(error).__name__}: {error}",
@@ -108,7 +136,7 @@ def _find(job: Job) -> Native:
     return native
 
 
-def _refuse_other_run(job: Job, native: Native) -> None:
+def _refuse_other_run(job: Job, native: Native, phase: str) -> None:
     written = native.tree["configs"][native.leaves[0]]["metadata"].get("evaldock_run")
     ours = _started_run(job)
     wrong = None
@@ -124,13 +152,13 @@ def _refuse_other_run(job: Job, native: Native) -> None:
         raise HarnessError(
             f"lm-eval left no results of this run: the newest file is another's ({wrong})",
             where=str(native.path),
-            next_step=f"read {job.logs_dir}/evaluate.log, or start over with --fresh",
+            next_step=f"read {job.logs_dir}/{phase}.log, or start over with --fresh",
         )
 
 
 def _started_run(job: Job) -> str:
     """Return the id that run_lm_eval.py gave to the last start in this folder."""
-    path = job.work_dir / "lm_eval.yaml"
+    path = job.work_dir / "run.yaml"
     try:
         return str(yaml.safe_load(path.read_text(encoding="utf-8"))["metadata"]["evaldock_run"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
@@ -141,7 +169,7 @@ def _started_run(job: Job) -> str:
 
 def _log_lines(job: Job) -> list[str]:
     """Return what the last start logged; a resumed run goes on in the same file."""
-    path = job.logs_dir / "evaluate.log"
+    path = job.logs_dir / f"{job.phases[0].name}.log"
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return text.rpartition(f"run_lm_eval: run {_started_run(job)}\n")[2].splitlines()
 
@@ -248,7 +276,7 @@ def _claims(job: Job, native: Native, samples: Sequence[Sample]) -> Iterator[Met
                 continue
             stderr = metrics.get(f"{metric}_stderr,{filter_name}")
             score = f"{task}:{key}" if is_group and not root else key
-            is_mean = metric in _MEANS and score in known
+            is_mean = score in known and _is_mean(job, native, task, metric)
             yield MetricClaim(
                 task=job.task.name if root else task,
                 name=metric if filter_name == _UNFILTERED else key,
@@ -259,6 +287,21 @@ def _claims(job: Job, native: Native, samples: Sequence[Sample]) -> Iterator[Met
                 method="mean" if is_mean else "harness",
                 group=is_group,
             )
+
+
+def _is_mean(job: Job, native: Native, task: str, metric: str) -> bool:
+    """Whether a metric is the mean over the items, by what the task files say.
+
+    A group may weigh its parts as it likes; those that we declare weigh them by size.
+    """
+    if task in native.groups and job.framework.task(job.task.name) is None:
+        return False
+    if metric in _MEANS:
+        return True
+    configs = [native.tree["configs"][leaf] for leaf in native.members(task) or {task}]
+    listed = [entry for config in configs for entry in config.get("metric_list") or ()]
+    said = {entry.get("aggregation") for entry in listed if entry.get("metric") == metric}
+    return said == {"mean"}
 
 
 def _override_notes(job: Job) -> Iterator[str]:

@@ -1,25 +1,25 @@
 """results.py on recorded native output, and the launcher's decisions that need no lm-eval."""
 
-import importlib.util
+import importlib
 import json
 import shutil
 import sys
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.framework import EndpointType, load_framework
 from evaldock_entrypoints.run_eval.job import Job
+from evaldock_entrypoints.run_eval.outcome import parse
 from evaldock_entrypoints.run_eval.phases import template_values
 from evaldock_entrypoints.run_eval.prove import prove
-from evaldock_entrypoints.run_eval.outcome import parse
 from evaldock_entrypoints.run_eval.template import render
 
 HERE = Path(__file__).parent
@@ -65,6 +65,10 @@ def job(tmp_path: Path, task: str, endpoint_type: EndpointType, limit: float, **
     )
 
 
+def humaneval(tmp_path: Path) -> Job:
+    return job(tmp_path, "humaneval", "completions", 4)
+
+
 def arc(tmp_path: Path) -> Job:
     return job(tmp_path, "arc_easy", "completions_logprob", 6)
 
@@ -74,15 +78,25 @@ def native_file(at: Job, pattern: str) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def launcher() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run_lm_eval", HERE / "run_lm_eval.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["run_lm_eval"] = module
-    spec.loader.exec_module(module)
-    return module
+def imported(name: str) -> Iterator[ModuleType]:
+    """Import a script of this folder, and what it imports from there."""
+    sys.path.insert(0, str(HERE))
+    try:
+        yield importlib.import_module(name)
+    finally:
+        sys.path.remove(str(HERE))
+        for ours in ("run_lm_eval", "task_files", "data_rows"):
+            sys.modules.pop(ours, None)
+
+
+@pytest.fixture
+def launcher() -> Iterator[ModuleType]:
+    yield from imported("run_lm_eval")
+
+
+@pytest.fixture
+def task_files() -> Iterator[ModuleType]:
+    yield from imported("task_files")
 
 
 def test_multiple_choice_claims_are_the_means_of_the_samples(tmp_path: Path) -> None:
@@ -197,7 +211,7 @@ def test_a_doubled_item_is_refused(tmp_path: Path) -> None:
 
 def test_results_of_an_earlier_start_are_not_taken_for_this_ones(tmp_path: Path) -> None:
     at = arc(tmp_path)
-    started = at.work_dir / "lm_eval.yaml"
+    started = at.work_dir / "run.yaml"
     started.write_text("metadata: {evaldock_run: another}\n")
     with pytest.raises(HarnessError, match="no results of this run"):
         parse(at)
@@ -244,7 +258,7 @@ def test_a_limit_is_named_as_the_head_of_the_set(tmp_path: Path) -> None:
 
 def test_every_parameter_reaches_lm_evals_configuration(tmp_path: Path) -> None:
     at = job(tmp_path, "gsm8k", "chat", 3, num_fewshot=0)
-    (phase,) = at.framework.phases
+    (phase,) = at.phases
     config = render(phase.files["run.json"], template_values(at))["config"]
     assert config["gen_kwargs"] == {"temperature": 0.5, "top_p": 0.9, "max_gen_toks": 256}
     assert config["model_args"] == {
@@ -259,9 +273,21 @@ def test_every_parameter_reaches_lm_evals_configuration(tmp_path: Path) -> None:
     assert config["log_samples"] is True
 
 
-def test_every_task_is_in_the_launchers_table() -> None:
-    table = yaml.safe_load((HERE / "tasks.yml").read_text())
-    assert set(table) == {task.native_name for task in load_framework(HERE).tasks}
+def test_every_task_is_in_the_list_of_lm_evals_files(task_files: ModuleType) -> None:
+    assert {task.native_name for task in load_framework(HERE).tasks} <= set(task_files.index())
+
+
+def test_only_phases_that_run_model_code_confirm_it(tmp_path: Path) -> None:
+    at = humaneval(tmp_path)
+    asking, scoring = at.phases
+    configs = [
+        render(phase.files[name], template_values(at))["config"]
+        for phase, name in ((asking, "run.json"), (scoring, "score.json"))
+    ]
+    assert [config.get("predict_only") for config in configs] == [True, None]
+    assert (asking.executes_model_code, scoring.executes_model_code) == (False, True)
+    (evaluate,) = arc(tmp_path / "arc").phases
+    assert "confirm_run_unsafe_code" not in evaluate.files["run.json"]["config"]
 
 
 def test_tokenizer_follows_the_endpoint_type(launcher: ModuleType) -> None:
@@ -277,35 +303,89 @@ def test_tokenizer_follows_the_endpoint_type(launcher: ModuleType) -> None:
         launcher.tokenizer_args("completions", {}, chat_template=True)
 
 
-def packaged(launcher: ModuleType, **config: Any) -> Any:
+def packaged(task_files: ModuleType, **config: Any) -> Any:
     """Return a task file of lm-eval with these values."""
     base = {"task": "t", "dataset_path": "d", "test_split": "test", "training_split": "train"}
-    return launcher.PackagedTask(file=Path("t.yaml"), config=base | config)
+    return task_files.PackagedTask(file=Path("t.yaml"), config=base | config)
 
 
-def test_only_splits_that_the_data_lacks_are_overridden(launcher: ModuleType) -> None:
-    assert launcher.override(packaged(launcher), {"test"}, None, ()) == {"training_split": None}
-    assert launcher.override(packaged(launcher, fewshot_split="train"), {"test"}, 0, ()) == {
+def test_only_splits_that_the_data_lacks_are_overridden(task_files: ModuleType) -> None:
+    assert task_files.override(packaged(task_files), {"test"}, None, ()) == {"training_split": None}
+    assert task_files.override(packaged(task_files, fewshot_split="train"), {"test"}, 0, ()) == {
         "training_split": None,
         "fewshot_split": None,
         "fewshot_config": None,
     }
-    assert launcher.override(packaged(launcher), {"test", "train"}, 5, ()) == {}
+    assert task_files.override(packaged(task_files), {"test", "train"}, 5, ()) == {}
 
 
-def test_shots_from_a_missing_split_are_refused(launcher: ModuleType) -> None:
-    with pytest.raises(launcher.RefusedError, match="5 few-shot examples"):
-        launcher.override(packaged(launcher, num_fewshot=5), {"test"}, None, ())
-    inline = packaged(launcher, num_fewshot=8, fewshot_config={"samples": [{}]}, training_split=None)
-    assert launcher.override(inline, {"test"}, None, ()) == {}
+def test_shots_from_a_missing_split_are_refused(task_files: ModuleType) -> None:
+    with pytest.raises(task_files.RefusedError, match="5 few-shot examples"):
+        task_files.override(packaged(task_files, num_fewshot=5), {"test"}, None, ())
+    inline = packaged(task_files, num_fewshot=8, fewshot_config={"samples": [{}]}, training_split=None)
+    assert task_files.override(inline, {"test"}, None, ()) == {}
 
 
-def test_a_missing_test_split_is_replaced_only_where_that_is_declared(launcher: ModuleType) -> None:
-    with pytest.raises(launcher.RefusedError, match="lacks the split that is scored"):
-        launcher.override(packaged(launcher), {"validation"}, None, ())
-    assert "test_split" in launcher.override(packaged(launcher), {"validation"}, None, {"test_split"})
+def test_a_missing_test_split_is_replaced_only_where_that_is_declared(task_files: ModuleType) -> None:
+    with pytest.raises(task_files.RefusedError, match="lacks the split that is scored"):
+        task_files.override(packaged(task_files), {"validation"}, None, ())
+    assert "test_split" in task_files.override(packaged(task_files), {"validation"}, None, {"test_split"})
 
 
-def test_repeats_are_refused(launcher: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(launcher.RefusedError, match="repeats"):
-        launcher.complete({"repeats": 2}, tmp_path)
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        (r"so \boxed{1}, hence $\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"it is $\boxed 7$ in all", "7"),
+        (r"$\boxed{\left\{1,2\right\}}$", r"\left\{1,2\right\}"),
+    ],
+)
+def test_the_answer_of_a_problem_is_what_the_last_box_holds(solution: str, answer: str) -> None:
+    for rows in imported("data_rows"):
+        assert rows.boxed(solution) == answer
+
+
+def test_a_repeat_has_a_seed_of_its_own_and_the_same_examples(launcher: ModuleType) -> None:
+    def config(repeat: int) -> Any:
+        args = {"model": "m", "seed": 7}
+        run = {"endpoint_type": "chat", "repeat": repeat, "config": {"model_args": args, "seed": 7}}
+        return launcher.complete(run)
+
+    assert [config(repeat)["model_args"]["seed"] for repeat in (0, 2)] == [7, 9]
+    assert config(2)["seed"] == 7
+
+
+def test_scores_of_the_generated_answers_are_the_result(tmp_path: Path) -> None:
+    outcome = parse(humaneval(tmp_path))
+    proof = prove(outcome, 4)
+    assert proof.status == "complete"
+    metric = proof.tasks["humaneval"]["pass@1,create_test"]
+    assert (metric.value, metric.n) == (0.5, 4)
+    assert [sample.correct for sample in outcome.samples].count(True) == 2
+
+
+@pytest.mark.parametrize("key", ["resps", "filtered_resps"])
+def test_scores_of_other_answers_are_refused(tmp_path: Path, key: str) -> None:
+    at = humaneval(tmp_path)
+    (path,) = (at.native_dir / "score").glob("*/samples_*")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1][key], lines[1]["pass@1"] = lines[0][key], 1.0
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(HarnessError, match="not those that were generated"):
+        parse(at)
+
+
+def test_scores_of_fewer_answers_are_refused(tmp_path: Path) -> None:
+    at = humaneval(tmp_path)
+    (path,) = (at.native_dir / "score").glob("*/samples_*")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(HarnessError, match="not those that were generated"):
+        parse(at)
+
+
+def test_answers_without_scores_are_no_result(tmp_path: Path) -> None:
+    at = humaneval(tmp_path)
+    shutil.rmtree(at.native_dir / "score")
+    with pytest.raises(HarnessError, match=r"without a results file") as caught:
+        parse(at)
+    assert "score.log" in str(caught.value.next_step)

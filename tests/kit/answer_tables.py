@@ -62,6 +62,44 @@ def gsm8k(row: Row) -> Row:
     return {"match": row["question"].strip(), "kind": "generate", **texts}
 
 
+def humaneval(row: Row) -> Row:
+    """Return the line of a problem, answered by the function's body alone."""
+    right, wrong = row["canonical_solution"], "    return None\n"
+    return {"match": row["prompt"].strip(), "kind": "generate", "right": right, "wrong": wrong}
+
+
+def humaneval_instruct(row: Row) -> Row:
+    """Return the line of a problem whose answer goes on in an open fence."""
+    line = humaneval(row)
+    return {**line, "right": f"{line['right']}```\nDone.", "wrong": f"{line['wrong']}```"}
+
+
+def mbpp(row: Row) -> Row:
+    """Return the line of a task; the carriage returns of some solutions are no harm to Python."""
+    texts = {"right": f"{row['code']}\n[DONE]", "wrong": "pass\n[DONE]"}
+    return {"match": row["text"].strip() + " Your code should pass", "kind": "generate", **texts}
+
+
+def mbpp_instruct(row: Row) -> Row:
+    """Return the line of a task whose answer goes on in an open fence.
+
+    lm-eval takes a word that directly follows for the language of the fence, so answers begin with a line break.
+    """
+    texts = {"right": f"\n{row['code']}\n```", "wrong": "\npass\n```"}
+    return {"match": f"{row['text'].strip()}\nYour code should pass", "kind": "generate", **texts}
+
+
+def math(row: Row) -> Row:
+    """Return the line of a problem in the form that both metrics of minerva_math read."""
+    answer = row["answer"]
+    texts = {"right": f"${answer}$", "wrong": "$1234567$"}
+    said = {
+        name: f"Final Answer: The final answer is {text}. I hope it is correct."
+        for name, text in texts.items()
+    }
+    return {"match": row["problem"], "kind": "generate", **said}
+
+
 TASKS: dict[str, tuple[str, Callable[[Row], Row]]] = {
     "arc_easy": ("allenai/ai2_arc/ARC-Easy/test", arc),
     "arc_challenge": ("allenai/ai2_arc/ARC-Challenge/test", arc),
@@ -70,6 +108,11 @@ TASKS: dict[str, tuple[str, Callable[[Row], Row]]] = {
     "mmlu": ("cais/mmlu/*/test", mmlu),
     "gsm8k": ("openai/gsm8k/main/test", gsm8k),
     "gsm8k_cot": ("openai/gsm8k/main/test", gsm8k),
+    "humaneval": ("openai/openai_humaneval/default/test", humaneval),
+    "humaneval_instruct": ("openai/openai_humaneval/default/test", humaneval_instruct),
+    "mbpp": ("google-research-datasets/mbpp/full/test", mbpp),
+    "mbpp_instruct": ("google-research-datasets/mbpp/full/test", mbpp_instruct),
+    "minerva_math500": ("HuggingFaceH4/MATH-500/default/test", math),
 }
 
 

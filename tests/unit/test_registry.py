@@ -95,7 +95,7 @@ def test_aliases_work_before_task_names() -> None:
     for prefix in ("lm-eval", "lm_eval", "lm-evaluation-harness", "eval-factory/lm-evaluation-harness"):
         assert registry.find_task(f"{prefix}.gsm8k")[0] == "lm-eval"
     with pytest.raises(UsageError, match="no harness has the task"):
-        registry.find_task("lm_eval.humaneval")
+        registry.find_task("lm_eval.no_such_task")
 
 
 @given(st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=3)), max_size=4, unique_by=lambda pair: pair[0]))
