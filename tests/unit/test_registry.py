@@ -1,5 +1,6 @@
 """registry.yaml, its models and what a site lays over it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_every_task_says_what_a_user_must_know() -> None:
         assert task.primary_metric, name
         assert all(source.license for source in task.data), name
         assert task.data or task.note, name  # what is asked, or where it comes from
+
+
+LICENSES = re.compile(r"\b(MIT|Apache-2\.0|BSD|CC0|CC BY)\b")
+HEAVY = re.compile(r"^(torch|tensorflow|jax|nvidia-cu\w+|vllm)==", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", load_registry().harnesses)
+def test_every_harness_is_documented_tested_and_light(name: str) -> None:
+    folder = checkout_root() / "harnesses" / name
+    assert (folder / "README.md").is_file()
+    assert LICENSES.search((folder / "README.md").read_text(encoding="utf-8"))
+    assert list(folder.glob("test_*.py"))
+    assert HEAVY.findall((folder / "requirements.lock").read_text(encoding="utf-8")) == []
 
 
 def test_every_image_has_the_fields_of_the_contract() -> None:
