@@ -66,7 +66,7 @@ FIRST_TWENTY = {
     "1082": _same("He wakes up.\n***\nIt is a game.", "He wakes up.", False),  # two paragraphs
     "1087": _same("this is a good film about a young man and his company", "A good film", False),  # lowercase
     "1092": _same("Kyoto was nice.", "word " * 300, False),  # less than 300 words
-    "1094": _same('{"moms": ["Marge"]}', "Marge", False),  # JSON
+    "1094": _same('{"moms": ["Anna"]}', "Anna", False),  # JSON
     "1098": _same("Allah******Yahweh", "Allah", False),  # two responses
     "1107": _same(
         "One joke******another joke", "One, joke******another joke", False, True
