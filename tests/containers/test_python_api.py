@@ -111,9 +111,8 @@ def test_inside_an_image_it_is_run_eval(
 ) -> None:
     loaded = begun.evaldock("conformance", NAME, "--task", "none", "--engine", "podman")
     assert loaded.code == 2, loaded.err
-    (image,) = podman.listing(["images", REPOSITORY])
     pin = ImagePin(
-        name=NAME, version=None, reference=image["Id"], digest=None, image_id=None, origin="unpinned"
+        name=NAME, version=None, reference=begun.image_id, digest=None, image_id=None, origin="unpinned"
     )
     unit = Unit(
         name="api",

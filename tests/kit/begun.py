@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.kit.cli import Ended, evaldock
 
+from evaldock.supply.lock import read_lock
 from evaldock.supply.paths import checkout_root, data_home
 
 NAME = "begun"
@@ -34,6 +35,12 @@ class Begun:
             argv, cwd=self.checkout, env=environ, capture_output=True, text=True, timeout=300, check=True
         )
         return done.stdout
+
+    @property
+    def image_id(self) -> str:
+        """The ID of the harness's image, by which an engine knows it."""
+        lock = Path(self.env["XDG_DATA_HOME"]) / "evaldock" / "images.lock"
+        return read_lock(lock).images[NAME].image_id
 
     def changed(self) -> list[str]:
         """Return the paths that git calls changed or new, of a folder that is new the folder."""
