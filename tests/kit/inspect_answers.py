@@ -17,9 +17,9 @@ LETTERS = "ABCDE"
 
 
 def gsm8k(row: Row) -> Row:
-    """Return the line of a word problem."""
+    """Return the line of a word problem; Inspect takes numbers for equal that agree in five digits."""
     number = row["answer"].rsplit("#### ", 1)[1]
-    wrong = int(number.replace(",", "")) + 1
+    wrong = 2 * int(number.replace(",", "")) + 1
     return {"match": row["question"], "right": f"So it is.\nANSWER: {number}", "wrong": f"ANSWER: {wrong}"}
 
 
