@@ -1,6 +1,6 @@
 """The vendor's command: a Jinja template whose result a shell is given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import CodeType
 from typing import Any
@@ -68,12 +68,17 @@ def render_command(template: str, context: Mapping[str, Any], vendor_texts: set[
         ) from error
 
 
-def refuse_unsafe(values: Mapping[str, Any], is_allowed: Any) -> None:
-    """Raise UsageError naming the first key whose value must not be put into a shell script."""
+def refuse_unsafe(
+    values: Mapping[str, Any], is_allowed: Callable[[object], bool], own: Mapping[str, Any]
+) -> None:
+    """Raise UsageError naming the first key whose value must not be put into a shell script.
+
+    own: what the vendor itself gives its keys, which may be any text.
+    """
     for key, value in leaves(values):
-        if value is not None and not is_allowed(value):
+        if value is not None and not is_allowed(value) and own.get(key) != value:
             raise UsageError(
-                f"the value {value!r} cannot be given to a command that the vendor wrote for a shell",
+                f"{key} is {value!r}, and the vendor's command is for a shell, which would interpret that",
                 where=key,
                 next_step=f"use only {SAFE_SET}, not beginning with - and without .. in a path",
             )

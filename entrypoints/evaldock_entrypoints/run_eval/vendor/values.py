@@ -23,7 +23,7 @@ from evaldock_entrypoints.contract.vendor.context import (
 )
 from evaldock_entrypoints.contract.vendor.definition import Entry, Tree
 from evaldock_entrypoints.contract.vendor.folder import API_KEY, OUTPUT, vendor_definition
-from evaldock_entrypoints.contract.vendor.safe import is_safe, is_safe_argument
+from evaldock_entrypoints.contract.vendor.safe import is_safe, is_safe_argument, leaves
 from evaldock_entrypoints.contract.vendor.translation import REPEATS
 from evaldock_entrypoints.contract.vendor.wheel import Vendor
 from evaldock_entrypoints.run_eval.job import Job
@@ -31,6 +31,8 @@ from evaldock_entrypoints.run_eval.template import render
 
 FOLDER = "output"  # of the vendor's command, below native/
 _PARAMS = ("limit_samples", "max_new_tokens", "parallelism", "temperature", "request_timeout", "top_p")
+# Trying again is the adapter's part. Most programs count attempts, and take 0 for no limit or for an error.
+_ATTEMPTS = 1
 _READER = Path(__file__).with_name("read_output.py")
 
 
@@ -41,7 +43,7 @@ def vendor_values(job: Job, vendor: Vendor, values: Mapping[str, Any]) -> Tree:
     PinError where the environment holds another wheel than the one whose definition the folder has.
     """
     prefix = os.environ.get("EVALDOCK_HARNESS_PREFIX", "/opt/harness")
-    refuse_unsafe({"EVALDOCK_HARNESS_PREFIX": prefix}, is_safe_argument)
+    refuse_unsafe({"EVALDOCK_HARNESS_PREFIX": prefix}, is_safe_argument, {})
     _refuse_other_wheel(Path(prefix), vendor)
     definition = vendor_definition(job.harness_dir, vendor)
     entry = next(one for one in definition.entries if one.name == job.task.native_name)
@@ -62,12 +64,12 @@ def vendor_values(job: Job, vendor: Vendor, values: Mapping[str, Any]) -> Tree:
 
 def _context(job: Job, vendor: Vendor, entry: Entry, values: Mapping[str, Any]) -> Tree:
     """Return what the template sees, all of it checked; raises UsageError naming the key that is not safe."""
-    texts = vendor_texts(entry)
+    own = dict(leaves(command_context(entry, {})))
     usual, extras = _usual(job, entry, values), _extras(job, entry)
     given = {key: render(value, dict(values)) for key, value in vendor.values.items()}
     options = {key: extras.pop(key) for key in list(extras) if key.endswith(".args")}
-    refuse_unsafe({**usual, **extras}, lambda value: is_safe_argument(value) or value in texts)
-    refuse_unsafe({**options, **given}, lambda value: is_safe(value) or value in texts)
+    refuse_unsafe({**usual, **extras}, is_safe_argument, own)
+    refuse_unsafe({**options, **given}, is_safe, own)
     return command_context(entry, {**usual, **extras, **options, **given})
 
 
@@ -97,7 +99,7 @@ def _usual(job: Job, entry: Entry, values: Mapping[str, Any]) -> Tree:
         **{f"target.api_endpoint.{key}": value for key, value in target.items()},
         **{f"config.params.{key}": _whole(params[key]) for key in _PARAMS},
         "config.params.limit_samples": _limit(job),
-        "config.params.max_retries": 0,  # the adapter's
+        "config.params.max_retries": _ATTEMPTS,
         **({f"{EXTRA}{REPEATS}": params["repeats"]} if REPEATS in entry.extra else {}),
         **_roles(entry, values),
     }
@@ -115,7 +117,7 @@ def _roles(entry: Entry, values: Mapping[str, Any]) -> Tree:
             "api_key": key,
             "api_key_name": key,
         }
-        own |= {"max_retries": 0, "request_timeout": _whole(values["params"]["request_timeout"])}
+        own |= {"max_retries": _ATTEMPTS, "request_timeout": _whole(values["params"]["request_timeout"])}
         found |= {f"{EXTRA}{role}.{name}": own[name] for name in MODEL_OWN_KEYS}
     return found
 

@@ -34,7 +34,7 @@ HOSTILE = [
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_value_that_a_shell_interprets_is_refused_by_its_key(value: str) -> None:
     with pytest.raises(UsageError) as caught:
-        refuse_unsafe({"target": {"api_endpoint": {"model_id": value}}}, is_safe_argument)
+        refuse_unsafe({"target": {"api_endpoint": {"model_id": value}}}, is_safe_argument, {})
     assert caught.value.where == "target.api_endpoint.model_id"
 
 

@@ -31,7 +31,7 @@ def test_the_wheel_s_program_gets_the_task_the_endpoint_and_our_values(job_of: J
     out = str(job.native_dir / "output")
     assert argv_of(job) == [
         *("--task", "the-plain", "--model", "org/m-1", "--url", "http://h:1/v1/chat/completions"),
-        *("--type", "chat", "--out", out, "--retries", "0", "--timeout", "60"),
+        *("--type", "chat", "--out", out, "--retries", "1", "--timeout", "60"),
         *("--n", "3", "--lang", "en", "--limit", "7"),
     ]
 
@@ -72,6 +72,12 @@ def test_an_extra_that_a_shell_interprets_is_refused(job_of: JobOf, name: str) -
     assert caught.value.where == f"config.params.extra.{name}"
 
 
+def test_the_wheel_s_own_text_is_no_value_for_another_key(job_of: JobOf) -> None:
+    with pytest.raises(UsageError) as caught:
+        argv_of(job_of("spaced", extras={"language": "--own 'two words'"}))
+    assert caught.value.where == "config.params.extra.language"
+
+
 def test_only_the_extra_for_options_may_hold_one(job_of: JobOf) -> None:
     assert argv_of(job_of(extras={"args": "--verbose"}))[-1] == "--verbose"
     with pytest.raises(UsageError, match="'--verbose'"):
@@ -107,13 +113,13 @@ def test_a_further_model_is_reached_where_the_document_names_one(job_of: JobOf) 
 def test_the_folder_s_values_go_over_the_usual_ones(folder: Path, job_of: JobOf) -> None:
     values = {
         "target.api_endpoint.url": "{endpoint.base_url}",
-        "config.params.max_retries": 1,
+        "config.params.max_retries": 0,
         "config.params.extra.language": {"$by": "task.name", "plain": "ja", "spaced": "vi"},
     }
     declare(folder, values=values)
     argv = argv_of(job_of())
     assert argv[argv.index("--url") + 1] == "http://h:1/v1"
-    assert argv[argv.index("--retries") + 1] == "1"
+    assert argv[argv.index("--retries") + 1] == "0"
     assert argv[argv.index("--lang") + 1] == "ja"
     assert "language" not in load_framework(folder).extras
 
