@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,12 +12,14 @@ from evaldock.conformance.image import settings_in
 from evaldock.pins import ImagePin
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.supply.catalogue import HARNESS_LABEL
+from evaldock.untrusted_files import UnreadableFileError, read_json, read_yaml
 from evaldock_entrypoints.contract.errors import HarnessError, UsageError
-from evaldock_entrypoints.contract.framework import Framework, Task
+from evaldock_entrypoints.contract.framework import Framework, Task, load_framework
 from evaldock_entrypoints.contract.validation import nearest
+from evaldock_entrypoints.contract.vendor.folder import COPY
 from evaldock_entrypoints.contract.wording import reason
 
-FRAMEWORK = "/opt/harness-files/framework.yml"
+HARNESS = "/opt/harness-files"
 MANIFEST = "/opt/data/manifest.json"
 
 
@@ -68,22 +71,44 @@ def read_subject(asker: Asker, task: str | None) -> Subject:
         user=settings.user,
         label=(settings.labels or {}).get(HARNESS_LABEL),
         framework=framework,
-        task=_task(framework, asker.json_file(MANIFEST) or {}, task),
+        task=_task(framework, _manifest(asker), task),
     )
 
 
 def _framework(asker: Asker) -> Framework:
-    tree = asker.yaml_file(FRAMEWORK)
-    if tree is None:
-        raise _unfit("it holds no harness definition that can be read")
+    """Read the image's definition, and the vendor's where it names one, as `run_eval` does."""
+    folder = asker.folder / "definition"
+    folder.mkdir()
+    tree = _yaml(asker, folder, "framework.yml")
+    if "vendor" in tree:
+        _yaml(asker, folder, COPY)
     try:
-        return Framework.model_validate(tree)
-    except ValidationError as error:
-        raise _unfit(f"its harness definition cannot be read: {reason(error)}") from error
+        return load_framework(folder)
+    except HarnessError as error:
+        raise _unfit(error.message) from error
+
+
+def _yaml(asker: Asker, folder: Path, name: str) -> dict[str, Any]:
+    """Copy a YAML file of the harness's folder and return what it holds; raises HarnessError."""
+    path = asker.copied(f"{HARNESS}/{name}", folder / name)
+    if path is None:
+        raise _unfit(f"it has no {name}")
+    try:
+        return read_yaml(path)
+    except UnreadableFileError as error:
+        raise _unfit(str(error)) from error
+
+
+def _manifest(asker: Asker) -> dict[str, Any]:
+    path = asker.copied(MANIFEST, asker.folder / "manifest.json")
+    try:
+        return read_json(path) if path else {}
+    except UnreadableFileError as error:
+        raise _unfit(str(error)) from error
 
 
 def _unfit(what: str) -> HarnessError:
-    return HarnessError(what, where=FRAMEWORK, next_step="docs/adding-a-harness.md says what an image holds")
+    return HarnessError(what, where=HARNESS, next_step="docs/adding-a-harness.md says what an image holds")
 
 
 def _task(framework: Framework, manifest: Mapping[str, Any], wanted: str | None) -> Task:
