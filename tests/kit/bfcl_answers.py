@@ -13,7 +13,7 @@ Call = tuple[str, dict[str, Any]]
 
 
 def write_answers(data: Path, category: str, mode: Mode, ids: Collection[str], path: Path) -> Path:
-    """Write the table of these cases. In native mode an answer is one call, as the endpoint makes them."""
+    """Write the table of these cases. In native mode an answer is one call at most."""
     rows = [_row(case, mode, category) for case in cases(data, category) if case["id"] in ids]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -34,9 +34,8 @@ def _row(case: Mapping[str, Any], mode: Mode, category: str) -> dict[str, Any]:
     if not case["calls"]:
         wrong = (case["function"][0]["name"], {})
     row |= {"right": _text(case["calls"], category) or "None fits.", "wrong": _text([wrong], category)}
-    if mode == "native":
-        right = {"tool_call": _tool_call(case["calls"][0])} if case["calls"] else {}
-        row |= right | {"wrong_tool_call": _tool_call(wrong)}
+    if mode == "native" and case["calls"]:
+        row |= {"tool_call": _tool_call(case["calls"][0]), "wrong_tool_call": _tool_call(wrong)}
     return row
 
 
