@@ -77,6 +77,7 @@ class Task(_Declared):
     data: list[DataSource] = Field(default_factory=list)
     params: dict[str, Any] = Field(default_factory=dict)
     extras: dict[str, Any] = Field(default_factory=dict)  # values of declared extras
+    required_extras: list[str] = Field(default_factory=list)  # that a document must set
     phases: list[str] = Field(default_factory=list)  # by name; empty: all that are not optional
     default_fewshot: int | None = None  # shots the harness would use by itself
     fewshot_available: bool = True  # False: the few-shot records are not in the image
@@ -138,8 +139,11 @@ class Framework(_Declared):
         return int(params.get("repeats", 1)) if self.repeats == "runs" else 1
 
     @model_validator(mode="after")
-    def _tasks_name_known_phases(self) -> Self:
+    def _tasks_name_what_is_declared(self) -> Self:
         known = {phase.name for phase in self.phases}
+        required = {name for task in self.tasks for name in task.required_extras}
+        if undeclared := required - set(self.extras):
+            raise ValueError(f"required extras are not declared: {', '.join(sorted(undeclared))}")
         kinds = self.undeclared.kinds if self.undeclared else {}
         for name, named in [*((task.name, task.phases) for task in self.tasks), *_phases_of_kinds(kinds)]:
             if unknown := set(named) - known:

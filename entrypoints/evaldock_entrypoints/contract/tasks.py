@@ -88,6 +88,13 @@ def effective_extras(framework: Framework, task: Task, *requested: Requested) ->
             _refuse_undeclared(framework, layer, name)
             _refuse_wrong_type(framework, layer, name, value)
             values[name] = Value(value=value, origin=layer.origin("extra", *name.split(".")))
+    for name in task.required_extras:
+        if name not in values or values[name].value is None:
+            raise UsageError(
+                f'task "{task.name}" needs params.extra.{name}',
+                where=requested[-1].place("extra") if requested else None,
+                next_step=f"set it: {framework.extras[name].description}",
+            )
     return values
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.contract.endpoint import Endpoint
 from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
-from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.contract.files import make_way, write_json
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.data.view import lay_out
 from evaldock_entrypoints.run_eval.adapter import PATIENCE_S
@@ -23,6 +23,8 @@ from evaldock_entrypoints.run_eval.process import Child, Finished
 from evaldock_entrypoints.run_eval.template import render
 
 _PROGRESS_PERIOD_S = 0.5
+_LAST_WORD_LENGTH = 300
+_MOST_DIGITS = 15  # of a count that a harness prints
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
@@ -166,7 +168,7 @@ class PhaseRunner:
                 next_step="give the container more memory, or lower parallelism",
             )
         raise HarnessError(
-            f"the harness {_ended(finished.returncode)}",
+            f"the harness {_ended(finished.returncode)}{_last_word(finished.last_lines)}",
             where=where,
             next_step=f"read {self.job.logs_dir / phase.name}.log; its last lines:\n"
             + "\n".join(f"    {line}" for line in finished.last_lines),
@@ -191,18 +193,25 @@ class _Progress:
             if line.strip():
                 self._echo(line)
             return
-        self._done, self._total = int(match["done"]), int(match["total"])
+        self._done, self._total = (int(match[name][:_MOST_DIGITS]) for name in ("done", "total"))
         if time.monotonic() - self._written_at >= _PROGRESS_PERIOD_S:
             self.write()
 
     def write(self) -> None:
         if self._total:
             self._written_at = time.monotonic()
+            make_way(self._file)
             write_json(self._file, {"phase": self._name, "done": self._done, "total": self._total})
 
 
 def _named(job: Job, phase: Phase) -> str:
     return phase.name if job.starts == 1 else f"{phase.name}, {job.repeat + 1} of {job.starts}"
+
+
+def _last_word(lines: Sequence[str]) -> str:
+    """Return the last line that a harness said, as the end of a sentence: mostly it is why it ended."""
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {said[:_LAST_WORD_LENGTH]}" if said else ""
 
 
 def _ended(returncode: int) -> str:

@@ -62,3 +62,10 @@ def test_any_is_a_number_a_word_or_a_truth_value(value: object) -> None:
 def test_any_is_no_list() -> None:
     with pytest.raises(UsageError, match="type any"):
         extras({"judge": {"model": {"size": [1]}}})
+
+
+def test_an_extra_that_a_task_cannot_do_without_is_asked_for() -> None:
+    task = FRAMEWORK.tasks[0].model_copy(update={"required_extras": ["plain"]})
+    with pytest.raises(UsageError, match=r"needs params\.extra\.plain") as refused:
+        effective_extras(FRAMEWORK, task)
+    assert "set it" in (refused.value.next_step or "")
