@@ -251,8 +251,8 @@ def test_an_interrupted_run_ends_at_once_and_leaves_nothing_running(
             finally:
                 process.terminate()
     assert took_s < 10
-    ours = {"label": f"io.evaldock.run={only_run(tmp_path).name}"}
-    assert client.containers.list(all=True, filters=ours) == []
+    label = f"io.evaldock.run={only_run(tmp_path).name}"
+    assert client.containers.list(all=True, filters={"label": label}) == []
     assert task_results(tmp_path, "bfcl.bfcl_v4_live_parallel")["status"] == "interrupted"
 
 
