@@ -37,6 +37,10 @@ unit: ## quick tests, no container engine
 	@scripts/setup dev
 	$(BIN)/pytest -m "not containers and not slow" -n 2 -q
 
+parity: ## every declared lm-eval task against plain lm-eval, to the last digit; prints a table (half an hour)
+	@scripts/setup dev
+	@EVALDOCK_PARITY=all $(BIN)/pytest -m "containers or slow" -s tests/containers/test_parity.py $(ARGS)
+
 images: ## build all images
 	@scripts/setup run
 	@$(BIN)/evaldock build
@@ -56,4 +60,4 @@ lock: ## resolve the requirements of evaldock itself again
 clean: ## remove the environment and tool caches of this checkout
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help quickstart test check lint types unit images generate lock clean
+.PHONY: help quickstart test check lint types unit parity images generate lock clean
