@@ -54,7 +54,9 @@ def find_task(framework: Framework, name: str, folder: Path) -> Task:
             return found
         known += undeclared_names(listing)
     raise UsageError(
-        f'{framework.name} has no task "{name}"', where=f"--eval_type {name}", next_step=nearest(bare, known)
+        f'{framework.name} has no task "{name}"',
+        where=f"--eval_type {name}",
+        next_step=nearest(bare.rpartition(".")[2], known),
     )
 
 

@@ -2,9 +2,13 @@
 
 import importlib.util
 import math
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 from evaldock_entrypoints.contract import statistics
@@ -17,6 +21,7 @@ from evaldock_entrypoints.run_eval.vendor import results as vendor_results
 
 def read_outcome(job: Job) -> Outcome:
     """Return what all starts of the harness left; raises HarnessError."""
+    refuse_endless_files(job.output_dir / "native")
     if job.starts == 1:
         return parse(job)
     parts = [parse(replace(job, repeat=repeat)) for repeat in range(job.starts)]
@@ -42,6 +47,30 @@ def parse(job: Job) -> Outcome:
             next_step=HARNESS_GUIDE,
         )
     return outcome
+
+
+def refuse_endless_files(folder: Path) -> None:
+    """Raise HarnessError for a pipe or a device below the folder, or a link to one: reading may not end."""
+    left = [folder]
+    while left:
+        with suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(Path(entry.path))
+                elif _is_endless(Path(entry.path)):
+                    raise HarnessError(
+                        "the harness left a pipe or a device where its output is read",
+                        where=entry.path,
+                        next_step="look into logs/ for what made it",
+                    )
+
+
+def _is_endless(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link that leads nowhere
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def merged(parts: Sequence[Outcome], *, primary_metric: str | None) -> Outcome:

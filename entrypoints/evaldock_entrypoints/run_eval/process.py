@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from evaldock_entrypoints.adapter.redaction import Redaction
+from evaldock_entrypoints.run_eval.process_tree import adopt_orphans, children, end_descendants
 
 TERM_GRACE_S = 10.0
-_LAST_LINES = 20
+_LAST_LINES, _LAST_LENGTH = 20, 2000
+_MOST_LINE_BYTES = 1024**2
 _WATCH_PERIOD_S = 0.5
 _SEPARATORS = re.compile(rb"[\r\n]")
 
@@ -32,7 +34,7 @@ class Finished:
 
 
 class Child:
-    """A running process group; a context manager that leaves nothing of the group alive."""
+    """A running process; a context manager that leaves none of its descendants alive."""
 
     def __init__(
         self,
@@ -51,6 +53,8 @@ class Child:
 
     def __enter__(self) -> "Child":
         self._started = time.monotonic()
+        adopt_orphans()
+        self._others = children()
         self._process = subprocess.Popen(
             self._argv,
             env=self._env,
@@ -67,6 +71,7 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self._signal_group(signal.SIGKILL)  # grandchildren that outlived the process hold the pipe open
         self._process.wait()
+        end_descendants(self._others)
         self._reader.join(timeout=5)
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -89,7 +94,7 @@ class Child:
                 self._stop()
                 break
         returncode = self._process.wait()
-        self._signal_group(signal.SIGKILL)
+        end_descendants(self._others)  # what the harness left in the background must not outlive it
         self._reader.join(timeout=5)
         duration_s = time.monotonic() - self._started
         return Finished(
@@ -125,20 +130,27 @@ class Child:
         with self._log.open("a", encoding="utf-8") as log:
             for text, is_line in _pieces(self._process.stdout):
                 line = self._redact(text)
-                self._on_line(line)
-                if is_line and line.strip():
-                    self._last.append(line)
-                    log.write(f"{line}\n")
-                    log.flush()
+                with suppress(OSError):  # whatever cannot be noted, the harness must not wait for us to read
+                    self._on_line(line)
+                    if is_line and line.strip():
+                        self._last.append(line[:_LAST_LENGTH])
+                        log.write(f"{line}\n")
+                        log.flush()
 
 
 def _pieces(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
-    """Yield output split at CR and LF; a piece that CR ended (a progress bar) is no line."""
+    """Yield output split at CR and LF; a piece that CR ended (a progress bar) is no line.
+
+    What goes on for more than a MiB without an end is cut there.
+    """
     rest = b""
     while chunk := os.read(stream.fileno(), 65536):
         rest += chunk
         while match := _SEPARATORS.search(rest):
             yield rest[: match.start()].decode(errors="replace"), match[0] == b"\n"
             rest = rest[match.end() :]
+        if len(rest) >= _MOST_LINE_BYTES:
+            yield rest.decode(errors="replace"), True
+            rest = b""
     if rest:
         yield rest.decode(errors="replace"), True

@@ -11,11 +11,12 @@ from typing import Any
 from evaldock_entrypoints.contract.adapter import Served
 from evaldock_entrypoints.contract.built_in_interceptors import CACHING, ENDPOINT, STREAMING
 from evaldock_entrypoints.contract.errors import UsageError
-from evaldock_entrypoints.contract.files import write_json
+from evaldock_entrypoints.contract.files import make_way, write_json
 from evaldock_entrypoints.contract.target import Interceptor
 from evaldock_entrypoints.run_eval.job import Job
 
 STATE_FILE = "state.json"
+_MOST_BYTES = 1024**2
 _OURS = (
     "state.json",
     "results.yml",
@@ -39,6 +40,7 @@ class State:
 
     def write(self, folder: Path) -> None:
         """Replace state.json."""
+        make_way(folder / STATE_FILE)
         write_json(folder / STATE_FILE, self.__dict__)
 
 
@@ -83,9 +85,9 @@ def open_state(job: Job, auxiliary: Mapping[str, Served], *, fresh: bool, now: s
         )
     return State(
         fingerprint=mine,
-        finished_phases=tuple(stored.get("finished_phases", ())),
+        finished_phases=_names(stored.get("finished_phases")),
         started_at=str(stored.get("started_at", now)),
-        network=stored.get("network"),
+        network=found if isinstance(found := stored.get("network"), dict) else None,
     )
 
 
@@ -99,9 +101,16 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 def _read(path: Path) -> Mapping[str, Any] | None:
+    """Return what stands there; None where that is no state: the harness may write in the same folder."""
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+        return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return stored if isinstance(stored, dict) else None

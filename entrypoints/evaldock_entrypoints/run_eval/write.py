@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaldock_entrypoints.contract.errors import EvaldockError
-from evaldock_entrypoints.contract.files import write_json, write_jsonl_zst, write_yaml
+from evaldock_entrypoints.contract.files import make_way, write_json, write_jsonl_zst, write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA, Outcome, Sample, Status, error_record
 from evaldock_entrypoints.contract.results_schema import results_schema_file
 from evaldock_entrypoints.exchanges.traffic import SessionTraffic, Traffic, percentiles
@@ -31,10 +31,11 @@ def write_results(
     job: Job, outcome: Outcome, proof: Proof, traffic: SessionTraffic | None, record: Record
 ) -> None:
     """Write all three files; results.yml last, so that its presence means that the others are whole."""
-    write_jsonl_zst(
-        job.output_dir / "samples.jsonl.zst", (sample.model_dump_json() for sample in outcome.samples)
-    )
-    write_json(job.output_dir / "metrics.json", traffic_metrics(outcome.samples, traffic))
+    samples_path, metrics_path = job.output_dir / "samples.jsonl.zst", job.output_dir / "metrics.json"
+    for path in (samples_path, metrics_path):
+        make_way(path)
+    write_jsonl_zst(samples_path, (sample.model_dump_json() for sample in outcome.samples))
+    write_json(metrics_path, traffic_metrics(outcome.samples, traffic))
     is_whole = proof.status == "complete"
     tree = _head(job, proof.status)
     tree["results"] = {
@@ -67,6 +68,7 @@ def write_failure(job: Job, error: EvaldockError, record: Record) -> None:
 
 def _write(job: Job, tree: dict[str, Any]) -> None:
     header = f"# {SCHEMA}, written by run_eval\n"
+    make_way(job.output_dir / RESULTS_FILE)
     write_yaml(job.output_dir / RESULTS_FILE, tree, header=header, schema=results_schema_file())
 
 
