@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 import zstandard
+from tests.kit.closed_form import pass_at_k
 from tests.kit.toy import FOLDER as TOY
 from tests.kit.toy_answers import toy_answers
 
@@ -84,6 +85,31 @@ def test_repeats_are_starts_of_the_harness_and_calls_of_their_own(
     samples = [json.loads(line) for line in text.splitlines()]
     assert sorted({sample["repeat"] for sample in samples}) == [0, 1, 2, 3]
     assert sorted(path.name for path in (out / "native").iterdir()) == [f"repeat-{n}" for n in range(4)]
+
+
+def test_repeats_that_differ_are_estimated_as_every_choice_of_k_of_them_says(tmp_path: Path) -> None:
+    repeats = 5
+    right_at = {
+        item: [(item + shift) % repeats for shift in range(item % (repeats + 1))] for item in range(20)
+    }
+    table = toy_answers(tmp_path, right_at)
+    out = tmp_path / "out"
+    flags = ("--repeats", str(repeats), "--overrides", "params.temperature=0.8")
+    with running_endpoint(answers=[table], share=0.0) as mixed:
+        code, tree, said = run(once(tmp_path / "toy"), mixed, out, *flags)
+        assert asked(mixed) == [repeats] * ITEMS
+    assert code == 0, said
+    outcomes = [[repeat in right_at[item] for repeat in range(repeats)] for item in range(ITEMS)]
+    found = metrics(tree)
+    assert set(found) == {"acc", "pass@2", "pass@4", "pass@5"}
+    for name, k in (("acc", 1), ("pass@2", 2), ("pass@4", 4), ("pass@5", 5)):
+        value, n = found[name]
+        assert value == pytest.approx(pass_at_k(outcomes, k), abs=1e-12)
+        assert n == ITEMS
+    assert 0 < found["acc"][0] < found["pass@2"][0] < found["pass@4"][0] < found["pass@5"][0] < 1
+    text = zstandard.decompress((out / "samples.jsonl.zst").read_bytes(), max_output_size=2**20).decode()
+    samples = [json.loads(line) for line in text.splitlines()]
+    assert all(sample["correct"] is (sample["repeat"] in right_at[int(sample["id"])]) for sample in samples)
 
 
 def test_a_repeat_whose_figure_its_samples_do_not_carry_is_no_score(

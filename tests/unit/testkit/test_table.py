@@ -60,6 +60,14 @@ def test_each_file_is_a_group_of_its_own(tmp_path: Path) -> None:
     assert [sum(i.startswith(g) for i in right) for g in "ab"] == [2, 2]
 
 
+def test_an_item_that_says_when_it_is_right_is_so_at_those_requests_and_counts_in_no_share() -> None:
+    own = GenerateItem(id="own", match="m", kind="generate", right="r", wrong="w", right_at=frozenset({0, 2}))
+    others = [item(f"x{number}", f"question {number}") for number in range(4)]
+    made = table(own, *others, share=0.5)
+    assert [made.is_right(own, ordinal) for ordinal in (1, 2, 3, 4)] == [True, False, True, False]
+    assert [sum(made.is_right(other, ordinal) for other in others) for ordinal in (1, 2)] == [2, 2]
+
+
 def test_match_that_ends_last_wins() -> None:
     found = table(item("one", "first question"), item("two", "second question")).find(
         "second question? a. first question? b. second"

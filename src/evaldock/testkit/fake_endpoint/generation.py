@@ -8,7 +8,7 @@ from evaldock.testkit.fake_endpoint.answer import Answer, Choice, Outcome, Usage
 from evaldock.testkit.fake_endpoint.errors import RefusedError
 from evaldock.testkit.fake_endpoint.logprobs import LogprobsBug
 from evaldock.testkit.fake_endpoint.protocol import ChatRequest, CompletionRequest
-from evaldock.testkit.fake_endpoint.table import AnswerTable, ChoiceItem, Found, Item
+from evaldock.testkit.fake_endpoint.table import AnswerTable, ChoiceItem, Found, Item, ToolCall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class _Prompt:
     text: str
     ids: list[int]
     found: Found | None
+    ordinal: int  # of this request among identical ones, from 1
 
     @property
     def item(self) -> Item | None:
@@ -34,7 +35,7 @@ class _Prompt:
 def complete(model: Model, request: CompletionRequest, *, identity: str, ordinal: int) -> Answer:
     """Answer POST /v1/completions. Raises RefusedError for another model's name or a bad prompt."""
     _check_model(model, request.model)
-    prompts = [_read_prompt(model.table, prompt) for prompt in request.prompts()]
+    prompts = [_read_prompt(model.table, prompt, ordinal) for prompt in request.prompts()]
     if not prompts:
         raise RefusedError(status=400, message="prompt is an empty list", param="prompt")
     choices: list[Choice] = []
@@ -61,7 +62,7 @@ def complete(model: Model, request: CompletionRequest, *, identity: str, ordinal
 def chat(model: Model, request: ChatRequest, *, identity: str, ordinal: int) -> Answer:
     """Answer POST /v1/chat/completions. Raises RefusedError for another model's name."""
     _check_model(model, request.model)
-    prompt = _read_messages(model.table, request)
+    prompt = _read_messages(model.table, request, ordinal)
     indexes = range(request.n)
     answers = [_chat_choice(model, request, prompt, i, _variants(request, ordinal, i)) for i in indexes]
     usage = Usage(
@@ -92,20 +93,21 @@ def _check_model(model: Model, asked: str) -> None:
         raise RefusedError(status=404, message=message, param="model", code="model_not_found")
 
 
-def _read_prompt(table: AnswerTable, prompt: str | list[int]) -> _Prompt:
+def _read_prompt(table: AnswerTable, prompt: str | list[int], ordinal: int) -> _Prompt:
     if isinstance(prompt, str):
-        return _Prompt(text=prompt, ids=tokenizer.encode(prompt), found=table.find(prompt))
+        return _Prompt(text=prompt, ids=tokenizer.encode(prompt), found=table.find(prompt), ordinal=ordinal)
     try:
         text = tokenizer.decode(prompt)
     except ValueError as error:
         raise RefusedError(status=400, message=f"prompt: {error}", param="prompt") from error
-    return _Prompt(text=text, ids=prompt, found=table.find(text))
+    return _Prompt(text=text, ids=prompt, found=table.find(text), ordinal=ordinal)
 
 
-def _read_messages(table: AnswerTable, request: ChatRequest) -> _Prompt:
+def _read_messages(table: AnswerTable, request: ChatRequest, ordinal: int) -> _Prompt:
     text = messages_text(request)
     matches = (table.find(message.text) for message in reversed(request.messages))
-    return _Prompt(text=text, ids=tokenizer.encode(text), found=next(filter(None, matches), None))
+    found = next(filter(None, matches), None)
+    return _Prompt(text=text, ids=tokenizer.encode(text), found=found, ordinal=ordinal)
 
 
 def _variants(request: CompletionRequest | ChatRequest, ordinal: int, index: int) -> tuple[object, ...]:
@@ -119,7 +121,7 @@ def _variants(request: CompletionRequest | ChatRequest, ordinal: int, index: int
 def _say(model: Model, prompt: _Prompt, variants: tuple[object, ...]) -> str:
     if prompt.item is None:
         return sampling.filler(prompt.text, *variants)
-    return sampling.answer_text(model.table, prompt.item)
+    return sampling.answer_text(model.table, prompt.item, prompt.ordinal)
 
 
 def _completion(
@@ -155,7 +157,7 @@ def _completion_logprobs(
 def _chat_choice(
     model: Model, request: ChatRequest, prompt: _Prompt, index: int, variants: tuple[object, ...]
 ) -> tuple[Choice, int, int]:
-    call = sampling.answer_call(model.table, prompt.item) if prompt.item and request.may_call_tools else None
+    call = _call(model.table, prompt) if request.may_call_tools else None
     if call is not None:
         tokens = len(tokenizer.encode(call.model_dump_json()))
         return Choice(index=index, text=None, finish_reason="tool_calls", tool_call=call), tokens, 0
@@ -173,6 +175,10 @@ def _chat_choice(
         logprobs=_chat_logprobs(model, request, cut.text),
     )
     return choice, cut.tokens, thought.tokens
+
+
+def _call(table: AnswerTable, prompt: _Prompt) -> ToolCall | None:
+    return sampling.answer_call(table, prompt.item, prompt.ordinal) if prompt.item else None
 
 
 def _think(request: ChatRequest, prompt: _Prompt) -> sampling.Cut:
@@ -193,4 +199,4 @@ def _outcome(table: AnswerTable, prompt: _Prompt, *, scores: bool) -> Outcome:
     if prompt.found is None or item is None:
         return Outcome(item=None, right=False)
     unscored = isinstance(item, ChoiceItem) and scoring.scored_choice(prompt.text, prompt.found) is None
-    return Outcome(item=item, right=table.is_right(item), no_choice=scores and unscored)
+    return Outcome(item=item, right=table.is_right(item, prompt.ordinal), no_choice=scores and unscored)

@@ -39,6 +39,7 @@ class GenerateItem(_Line):
     kind: Literal["generate"]
     right: str
     wrong: str
+    right_at: frozenset[Annotated[int, Field(ge=0)]] | None = None  # which of its identical requests, from 0
     tool_call: ToolCall | None = None
     wrong_tool_call: ToolCall | None = None
 
@@ -86,15 +87,23 @@ def read_items(paths: Iterable[Path]) -> list[Item]:
 
 
 def right_ids(items: Sequence[Item], share: float, seed: int) -> frozenset[str]:
-    """Ids answered right: exactly round(share * n) of each group's n items, by a seeded shuffle."""
+    """Ids answered right: exactly round(share * n) of each group's n items, by a seeded shuffle.
+
+    Items that say themselves when they are answered right belong to no group.
+    """
     groups: dict[str | None, list[str]] = defaultdict(list)
     for item in items:
-        groups[item.group].append(item.id)
+        if not _decides_itself(item):
+            groups[item.group].append(item.id)
     chosen: set[str] = set()
     for ids in groups.values():
         shuffled = sorted(sorted(ids), key=lambda item_id: digest(seed, item_id))
         chosen.update(shuffled[: round(share * len(ids))])
     return frozenset(chosen)
+
+
+def _decides_itself(item: Item) -> bool:
+    return isinstance(item, GenerateItem) and item.right_at is not None
 
 
 def digest(*parts: object) -> int:
@@ -116,8 +125,10 @@ class AnswerTable:
         self._by_match: dict[str, Item] = {item.match: item for item in (PROBE, *items)}
         self._lengths = _lengths(self._by_match)
 
-    def is_right(self, item: Item) -> bool:
-        """True if this item is among those answered right."""
+    def is_right(self, item: Item, ordinal: int = 1) -> bool:
+        """True if this item is answered right. ordinal: the how-manieth identical request it is, from 1."""
+        if isinstance(item, GenerateItem) and item.right_at is not None:
+            return ordinal - 1 in item.right_at
         return item.id in self.right
 
     def chosen_index(self, item: ChoiceItem) -> int:
