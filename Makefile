@@ -49,6 +49,10 @@ image/%: ## build one image and its parents
 	@scripts/setup run
 	@$(BIN)/evaldock build $*
 
+data/%: ## lay out benchmark data you have as JSON lines: make data/mmlu_pro FROM=FOLDER (gsm8k, ifeval, math500)
+	@scripts/setup run
+	@$(BIN)/python -m evaldock.local_data $* "$(FROM)" $(CURDIR)/data
+
 generate: ## write the generated files (registry.yaml, docs/reference)
 	@scripts/setup run
 	@$(BIN)/python -m scripts.generate

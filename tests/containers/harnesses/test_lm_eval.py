@@ -10,6 +10,7 @@ import pytest
 from tests.containers.answers import lm_eval_answers
 from tests.kit.cli import Ended, evaldock, only_run, run_document, scores, task_results
 
+from evaldock.local_data import convert
 from evaldock.supply.lock import LockedImage
 from evaldock.supply.paths import checkout_root
 from evaldock.testkit.fake_endpoint import running_endpoint
@@ -18,6 +19,10 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
 LIMIT = 12
 FOLDER = checkout_root() / "harnesses" / "lm-eval"
+SUBJECTS = (
+    *("biology", "business", "chemistry", "computer science", "economics", "engineering", "health"),
+    *("history", "law", "math", "other", "philosophy", "physics", "psychology"),
+)
 # None of them passes, none ends the scoring, none changes the verdict on another.
 ATTACKS = (
     "    import os\n    os._exit(0)\n",
@@ -191,3 +196,51 @@ def test_what_was_scored_without_being_asked_gives_no_result(
         again = evaldock("resume", only_run(tmp_path).name, cwd=tmp_path)
         assert again.code == 0, again.err
     assert task_results(tmp_path, "lm-eval.mbpp")["completeness"]["scored"] == 4
+
+
+def mmlu_pro(number: int, subject: str) -> dict[str, Any]:
+    """Return an item in MMLU-Pro's form."""
+    return {
+        "question_id": number,
+        "question": f"Which number is {number} of {subject}?",
+        "options": [str(number + offset) for offset in (1, 0, 2)],
+        "answer": "B",
+        "answer_index": 1,
+        "cot_content": f"A: Let's think step by step. It is {number}. The answer is (B).",
+        "category": subject,
+        "src": "made up",
+    }
+
+
+def test_mounted_data_is_asked_with_its_examples(tmp_path: Path, engine_host: str) -> None:
+    del engine_host
+    source = tmp_path / "from"
+    source.mkdir()
+    asked = [mmlu_pro(number, subject) for number, subject in enumerate(SUBJECTS)]
+    examples = [mmlu_pro(100 + number, subject) for number in range(5) for subject in SUBJECTS]
+    rows = [
+        {
+            "id": row["category"],
+            "match": row["question"],
+            "kind": "generate",
+            "right": "The answer is (B).",
+            "wrong": "(C)",
+        }
+        for row in asked
+    ]
+    for path, lines in (
+        (source / "test.jsonl", asked),
+        (source / "validation.jsonl", examples),
+        (tmp_path / "answers.jsonl", rows),
+    ):
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    convert("mmlu_pro", source, tmp_path / "data")
+    with running_endpoint(answers=[tmp_path / "answers.jsonl"], share=0.5) as endpoint:
+        without = run(tmp_path, endpoint.url, "chat", "mmlu_pro")
+        assert (without.code, "data pull mmlu_pro" in without.err) == (2, True)
+        ended = run(tmp_path, endpoint.url, "chat", "mmlu_pro", "-o", f"data.path={tmp_path / 'data'}")
+    assert ended.code == 0, ended.err
+    results = task_results(tmp_path, "lm-eval.mmlu_pro")
+    found = scores(results, "mmlu_pro", "groups")["exact_match,custom-extract"]
+    assert (found["value"], found["n"]) == (0.5, len(SUBJECTS))
+    assert {entry["records"] for entry in results["provenance"]["data"] if "records" in entry} == {14, 70}
