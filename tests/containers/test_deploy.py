@@ -1,20 +1,17 @@
 """`evaldock deploy`: a real model on a port of this machine, and gone afterwards."""
 
-import contextlib
 import json
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import docker
 import pytest
 from docker.models.containers import Container
 from tests.kit.cli import evaldock
+from tests.kit.deploying import deploying, first_line
 
 from evaldock.engines.ownership import OWNER_LABEL
 
@@ -28,34 +25,6 @@ def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         number: int = free.getsockname()[1]
         return number
-
-
-@contextlib.contextmanager
-def deploying(folder: Path, model: Path, port: int, *argv: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the command in the background; whatever happens in the block, it is ended."""
-    settings = {"type": "llamacpp", "model_path": model, "port": port, "max_model_len": 1024}
-    overrides = [part for key, value in settings.items() for part in ("-o", f"deployment.{key}={value}")]
-    code = "from evaldock.cli.main import main; main()"
-    with (folder / "stderr").open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, "deploy", *overrides, *argv],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    stream: IO[str] | None = process.stdout
-    assert stream is not None
-    return stream.readline().strip()
 
 
 def said(folder: Path) -> str:

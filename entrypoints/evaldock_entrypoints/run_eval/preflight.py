@@ -78,7 +78,7 @@ def _refuse_missing_data(job: Job) -> None:
     raise UsageError(
         f'the data of "{job.task.name}" is not in this image: {", ".join(s.dataset for s in missing)}',
         where=f"data.path  {job.data_dir}",
-        next_step=f"mount a folder that holds {missing[0].dataset}/ as data.path (evaldock data pull makes one), "
+        next_step=f"mount a folder with {missing[0].dataset}/ as data.path (evaldock data pull makes one), "
         "or name a hub's cache as HF_HOME",
     )
 
