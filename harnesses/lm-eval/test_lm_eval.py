@@ -355,6 +355,23 @@ def test_a_repeat_has_a_seed_of_its_own_and_the_same_examples(launcher: ModuleTy
     assert config(2)["seed"] == 7
 
 
+def test_what_an_earlier_start_left_is_removed(launcher: ModuleType, tmp_path: Path) -> None:
+    for name in ("work/run.yaml", "fake-model/results_1.json", "stray"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    launcher.empty(tmp_path, but="work")
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
+    assert (tmp_path / "work" / "run.yaml").is_file()
+
+
+def test_a_groups_file_names_its_parts_and_those_of_the_groups_within(task_files: ModuleType) -> None:
+    inner = {"group": "inner", "task": ["c", {"task": "d", "num_fewshot": 0}]}
+    assert list(task_files.children({"group": "g", "task": ["a", {"task": "b"}, inner]})) == [
+        *("a", "b", "inner", "c", "d")
+    ]
+    assert list(task_files.children({"task": "a", "dataset_path": "d"})) == []
+
+
 def test_scores_of_the_generated_answers_are_the_result(tmp_path: Path) -> None:
     outcome = parse(humaneval(tmp_path))
     proof = prove(outcome, 4)
