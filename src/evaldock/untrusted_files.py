@@ -103,9 +103,10 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
         raise AbsentFileError(f"{path.name} is missing") from error
     except OSError as error:
         raise UnreadableFileError(f"{path.name} cannot be opened: {_open_problem(path, error)}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableFileError(f"{path.name} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnreadableFileError(f"{path.name} is not a regular file")
         yield file
 
 

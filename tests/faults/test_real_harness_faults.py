@@ -104,15 +104,19 @@ def test_f13_one_answer_in_five_an_error_and_the_score_is_the_undisturbed_one(
     assert faulty["completeness"]["retried"] == len(hit)
 
 
-def test_f14_a_question_that_lm_eval_gets_no_answer_to_ends_it_and_is_named(
-    tmp_path: Path, lm_endpoint: RunningEndpoint, gsm8k: Path
+@pytest.mark.parametrize("status", [500, 429])
+def test_f14_a_question_that_lm_eval_gets_no_answer_to_ends_it_without_a_score_and_is_named(
+    tmp_path: Path, lm_endpoint: RunningEndpoint, gsm8k: Path, status: int
 ) -> None:
     item = first_items(gsm8k)[LIMIT - 2]
-    lm_endpoint.reset(faults=[{"match": {"item": item}, "action": "status", "status": 500}])
+    lm_endpoint.reset(faults=[{"match": {"item": item}, "action": "status", "status": status}])
     ended = run_lm_eval(lm_endpoint, tmp_path)
     assert ended.code == 4, ended.err
     assert asked(lm_endpoint)[item] <= 5
-    assert "status 500" in task_results(tmp_path, "lm-eval.gsm8k")["error"]["message"]
+    results = task_results(tmp_path, "lm-eval.gsm8k")
+    assert f"status {status}" in results["error"]["message"]
+    assert results["results"] == {"tasks": {}, "groups": {}}
+    assert "partial" not in results
 
 
 def test_f14_f15_failed_questions_are_failed_samples_of_human_eval(

@@ -12,7 +12,7 @@ from typing import Any
 from evaldock.compiler import Inputs, Surroundings, compile_plan
 from evaldock.executors.adapter import Counts
 from evaldock.executors.outcome import TaskEnd, worst
-from evaldock.plan import Evaluation, Mount, Plan, Unit
+from evaldock.plan import Evaluation, Mount, Plan
 from evaldock.registry import HarnessEntry, Registry
 from evaldock.session import execute
 from evaldock.supply.lock import built_pins
@@ -23,6 +23,7 @@ from evaldock_entrypoints.contract.layers import Layer, merge
 from evaldock_entrypoints.contract.validation import validate
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "toy-harness"
+CODE_FOLDER = FOLDER / "code"  # the files that differ where the answers are code, and the harness executes it
 
 
 class Silent:
@@ -48,15 +49,16 @@ def toy_plan(
     *,
     second: str | None = None,
     key_name: str | None = None,
-    targets: Sequence[tuple[str, str, int]] = (),
+    targets: Sequence[tuple[str, str, int]] | Mapping[str, str] = (),
+    answers_are_code: bool = False,
     deployment: Mapping[str, Any] | None = None,
     over: Mapping[str, Any] | None = None,
     **execution: Any,
 ) -> Plan:
     """Return the plan of a toy task in this mode, against the endpoint at url or a deployment.
 
-    second: the mode of a second task after it. targets: what the mode "reach" tries to reach, by name. over:
-    laid over the rest of the document.
+    second: the mode of a second task after it. targets: what the mode "reach" tries to reach, by name, or
+    where that of "links" leads. over: laid over the rest of the document.
     """
     registry = Registry(
         harnesses={
@@ -65,7 +67,7 @@ def toy_plan(
                 version="1",
                 description="",
                 lock_sha256="",
-                definition=load_framework(FOLDER),
+                definition=load_framework(CODE_FOLDER if answers_are_code else FOLDER),
             )
         }
     )
@@ -90,19 +92,21 @@ def toy_plan(
     merged = merge([Layer(tree=tree, name="toy"), Layer(tree=dict(over or {}), name="over")])
     document = validate(Document, merged)
     plan = compile_plan(Inputs(document=document, merged=merged, registry=registry, pins=pins, around=around))
-    return replace(plan, evaluations=tuple(map(_mounted, plan.evaluations)))
-
-
-def _mounted(evaluation: Evaluation) -> Evaluation:
-    return replace(evaluation, units=tuple(_with_harness(unit) for unit in evaluation.units))
-
-
-def _with_harness(unit: Unit) -> Unit:
-    mounts = (
+    mounts = [
         Mount(source=str(FOLDER), target="/opt/harness-files"),
         Mount(source=str(FOLDER / "data"), target="/opt/data"),
-    )
-    return replace(unit, mounts=(*unit.mounts, *mounts))
+    ]
+    if answers_are_code:
+        names = ("framework.yml", "results.py")
+        mounts += [
+            Mount(source=str(CODE_FOLDER / name), target=f"/opt/harness-files/{name}") for name in names
+        ]
+    return replace(plan, evaluations=tuple(_mounted(one, mounts) for one in plan.evaluations))
+
+
+def _mounted(evaluation: Evaluation, mounts: Sequence[Mount]) -> Evaluation:
+    units = (replace(unit, mounts=(*unit.mounts, *mounts)) for unit in evaluation.units)
+    return replace(evaluation, units=tuple(units))
 
 
 def start_in_background(output_dir: Path, url: str, mode: str) -> subprocess.Popen[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,13 +36,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+            os.fchmod(
+                descriptor, 0o644
+            )  # by its descriptor: beside a running container the name may be another's
+            os.fsync(descriptor)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def make_way(path: Path) -> None:
+    """Take away the folder that stands where a file of ours belongs: a harness has put it there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,9 +77,10 @@ def schema_comment(path: str) -> str:
 
 def _write_schema(path: Path, schema: SchemaFile) -> None:
     content = (json.dumps(schema.tree, separators=(",", ":")) + "\n").encode()
-    if path.parent.is_symlink():  # a container may write here: nobody leads our writes elsewhere
-        path.parent.unlink()
+    if path.parent.is_symlink() or not path.parent.is_dir():
+        path.parent.unlink(missing_ok=True)  # a container may write here: nobody leads our writes elsewhere
     path.parent.mkdir(exist_ok=True)
+    make_way(path)
     if path.is_symlink() or not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
 

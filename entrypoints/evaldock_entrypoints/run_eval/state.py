@@ -76,7 +76,7 @@ def open_state(job: Job, auxiliary: Mapping[str, Served], *, fresh: bool, now: s
         clear(job.output_dir)
     stored = _read(job.output_dir / STATE_FILE)
     mine = fingerprint(job, auxiliary)
-    if stored is None:
+    if stored is None or not isinstance(stored.get("fingerprint"), str):
         return State(fingerprint=mine, started_at=now)
     if stored.get("fingerprint") != mine:
         raise UsageError(

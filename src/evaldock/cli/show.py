@@ -27,9 +27,10 @@ from evaldock.executors.adapter import Counts
 from evaldock.executors.outcome import TaskEnd
 from evaldock.plan import Evaluation
 from evaldock.untrusted_files import UnreadableFileError, read_json
-from evaldock.visible_text import one_line
+from evaldock.visible_text import clipped, one_line
 
 _PLAIN_PERIOD_S = 15.0
+_MOST, _PHASE_LENGTH = 10**12, 60  # of what a harness says of itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,9 @@ def read_progress(folder: Path) -> Progress | None:
     """Return what the harness has said of a task in progress, if anything."""
     try:
         told = read_json(folder / "progress.json")
-        return Progress(phase=one_line(str(told["phase"])), done=int(told["done"]), total=int(told["total"]))
-    except (UnreadableFileError, KeyError, TypeError, ValueError):
+        done, total = (min(max(int(told[name]), 0), _MOST) for name in ("done", "total"))
+        return Progress(phase=one_line(clipped(str(told["phase"]), _PHASE_LENGTH)), done=done, total=total)
+    except (UnreadableFileError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -147,7 +149,7 @@ def events_for(tasks: int) -> Iterator[PlainEvents]:
         yield PlainEvents(tasks)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

@@ -16,13 +16,14 @@ import requests
 from docker.models.containers import Container as SdkContainer
 
 from evaldock.engines.docker_options import device_requests, hardening, network_mode, published_ports, sandbox
-from evaldock.engines.engine import STOP_GRACE_S, Exit
+from evaldock.engines.engine import STOP_GRACE_S, Exit, bounded
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, NOT_THERE, Answer, counted_gpus, gpu_step, within
 from evaldock.engines.image_check import no_image, refuse_other_image, with_id
 from evaldock.engines.ownership import OWNER_LABEL, is_orphan, labels_of
 from evaldock.engines.podman_api import is_podman, refuse_ignored, refuse_sealing
 from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Unit
+from evaldock.untrusted_folders import new_file
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 _API_TIMEOUT_S = 120
@@ -82,8 +83,8 @@ class Container:
 
     def save_log(self, path: Path) -> None:
         """Write the container's whole output to a file."""
-        with contextlib.suppress(docker.errors.DockerException, OSError):
-            path.write_bytes(self._container.logs())
+        with contextlib.suppress(docker.errors.DockerException, OSError), new_file(path) as file:
+            file.write(self._container.logs())
 
     def _ask(self, argv: Sequence[str]) -> Answer | None:
         return within(ANSWER_TIMEOUT_S, lambda: self._answer(argv))
@@ -209,6 +210,7 @@ class DockerEngine:
         """Create the unit's container, not yet started; raises ExecutionError or PinError."""
         if self._is_podman:
             refuse_ignored(unit)
+        unit = bounded(unit, int(self._about.get("MemTotal", 0)))
         try:
             container = self._client.containers.create(
                 image=self._verified(unit),

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -12,6 +12,9 @@ from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Unit
 
 STOP_GRACE_S = 15
+HARNESS_MEMORY_SHARE = (
+    0.8  # of the engine's, for a harness without a limit of its own: the machine stays usable
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,14 @@ class Running(Protocol):
 
     def save_log(self, path: Path) -> None:
         """Write the unit's whole output to a file."""
+
+
+def bounded(unit: Unit, memory_bytes: int) -> Unit:
+    """Return the unit, bound to its share where it is a harness's without a memory limit."""
+    if unit.role != "evaluation" or unit.limits.memory is not None or memory_bytes <= 0:
+        return unit
+    memory = f"{int(memory_bytes * HARNESS_MEMORY_SHARE) // 1024**2}m"
+    return replace(unit, limits=replace(unit.limits, memory=memory))
 
 
 class Engine(Protocol):

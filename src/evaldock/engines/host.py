@@ -25,6 +25,7 @@ from evaldock.gpus import number_of
 from evaldock.pins import ImagePin
 from evaldock.plan import EngineName, Plan, Unit
 from evaldock.supply.environments import ORIGIN, Environment
+from evaldock.untrusted_folders import new_file
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
 _LOG_BYTES = 64 * 1024**2  # as of Docker's log
@@ -132,8 +133,8 @@ class HostProcess:
 
     def save_log(self, path: Path) -> None:
         """Write the unit's whole output to a file."""
-        with contextlib.suppress(OSError):
-            path.write_bytes(b"".join(part.read_bytes() for part in self._logs()))
+        with contextlib.suppress(OSError), new_file(path) as file:
+            file.write(b"".join(part.read_bytes() for part in self._logs()))
 
     def _logs(self) -> list[Path]:
         log = self._order.log

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evaldock.engines.engine import STOP_GRACE_S, Exit
+from evaldock.engines.engine import STOP_GRACE_S, Exit, bounded
 from evaldock.engines.gpus import ANSWER_TIMEOUT_S, Answer, counted_gpus, gpu_step, silent
 from evaldock.engines.image_check import no_image, refuse_other_image, with_id
 from evaldock.engines.memory_watch import MemoryWatch, watch_memory
@@ -30,6 +30,7 @@ from evaldock.engines.podman_options import (
 )
 from evaldock.pins import ImagePin
 from evaldock.plan import SERVER_ALIAS, EngineName, Unit
+from evaldock.untrusted_folders import new_file
 from evaldock_entrypoints.contract.errors import ExecutionError
 
 _REMOVE = ("rm", "--force", "--depend", "--ignore", "--volumes", "--time=0")
@@ -81,7 +82,7 @@ class PodmanContainer:
 
     def save_log(self, path: Path) -> None:
         """Write the container's whole output to a file."""
-        with contextlib.suppress(PodmanError, OSError), path.open("wb") as file:
+        with contextlib.suppress(PodmanError, OSError), new_file(path) as file:
             self._podman.write(["logs", self._identity], file)
 
     def _start(self) -> None:
@@ -202,6 +203,8 @@ class PodmanEngine:
     ) -> PodmanContainer:
         """Create the unit's container, not yet started; raises ExecutionError or PinError."""
         _refuse_unbound(unit, self._podman)
+        if self._podman.enforces_limits:
+            unit = bounded(unit, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
         image = self._verified(unit)
         argv = [
             *("create", f"--name=evaldock-{self._run_id}-{unit.name}"),

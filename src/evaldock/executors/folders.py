@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaldock.plan import ADAPTER_FOLDER, Plan
+from evaldock.plan import ADAPTER_FOLDER, Plan, Unit
 from evaldock.schema import schema_file
+from evaldock.untrusted_folders import LedAstrayError, folder_below
 from evaldock_entrypoints.contract.adapter import EXCHANGES, socket_folder
-from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, UsageError
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, HarnessError, UsageError
 from evaldock_entrypoints.contract.files import write_yaml
 from evaldock_entrypoints.contract.layers import Merged
 
@@ -43,7 +44,10 @@ def prepare_folders(plan: Plan, merged: Merged) -> None:
         for evaluation in plan.evaluations:
             (root / evaluation.folder).mkdir(parents=True, exist_ok=True)
             (root / evaluation.folder / EXCHANGES).mkdir(exist_ok=True)
-        for mount in (mount for unit in plan.units for mount in unit.mounts):
+            for unit in evaluation.units:
+                refuse_links(unit, root / evaluation.folder)
+        trusted = [unit for unit in plan.units if unit.role in ("adapter", "server")]
+        for mount in (mount for unit in trusted for mount in unit.mounts):
             if not mount.read_only:
                 Path(mount.source).mkdir(parents=True, exist_ok=True)
         if plan.adapter is not None:
@@ -53,6 +57,23 @@ def prepare_folders(plan: Plan, merged: Merged) -> None:
         write_yaml(root / "run.yaml", dict(plan.document), schema=schema_file("document"))
     except OSError as error:
         raise _unwritable(root, merged, error) from error
+
+
+def refuse_links(unit: Unit, task_folder: Path) -> None:
+    """Make the folders below the task's that the unit writes to.
+
+    Raises HarnessError where an earlier unit has put a link in their place: an engine would follow it.
+    """
+    for source in (Path(mount.source) for mount in unit.mounts if not mount.read_only):
+        try:
+            with folder_below(task_folder, source.relative_to(task_folder)):
+                pass
+        except (LedAstrayError, PermissionError) as error:
+            raise HarnessError(
+                f"the harness has left something else in the place of a folder: {error}",
+                where=str(source),
+                next_step="look into logs/ for what made it, then start over in another output.dir",
+            ) from error
 
 
 def _make_socket_folder(folder: Path) -> None:

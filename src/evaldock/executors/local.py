@@ -11,10 +11,12 @@ from typing import Protocol
 
 from evaldock.engines.engine import Engine, Exit, Running
 from evaldock.executors.adapter import AdapterWatch, Counts, adapting
+from evaldock.executors.folders import refuse_links
 from evaldock.executors.interruption import Interruption
 from evaldock.executors.outcome import TaskEnd, read_end, read_results, write_failure
 from evaldock.executors.serving import POLL_S, Launcher, how_it_ended, indented, word_for_unit
 from evaldock.plan import Evaluation, Networks, Plan, Unit
+from evaldock.untrusted_folders import LedAstrayError, folder_below, take_away
 from evaldock.visible_text import one_line
 from evaldock_entrypoints.contract.errors import (
     EvaldockError,
@@ -23,7 +25,7 @@ from evaldock_entrypoints.contract.errors import (
     InterruptedRunError,
 )
 
-_HIGHEST_CODE = max(ExitCode)
+_UNFINISHED = ("incomplete", "failed", "interrupted")
 _QUICK_STOP_S = 2
 STOP_ITSELF_S = 60.0  # a task whose own time is up ends its harness and writes why: that goes first
 
@@ -107,7 +109,7 @@ class LocalExecutor:
         if not self._is_pending(evaluation):
             self.events.step(f"{evaluation.folder} is complete already")
             return read_end(folder, evaluation, ExitCode.COMPLETE)
-        (folder / "results.yml").unlink(missing_ok=True)  # an earlier attempt's word is not this one's
+        take_away(folder / "results.yml")  # an earlier attempt's word is not this one's
         self.events.step(f"running {evaluation.folder}")
         end = self._run_units(evaluation, folder, stage)
         self.events.ended(evaluation, end)
@@ -132,6 +134,7 @@ class LocalExecutor:
         return read_end(folder, evaluation, ExitCode.COMPLETE)
 
     def _run_unit(self, unit: Unit, evaluation: Evaluation, folder: Path, stage: Stage) -> Exit:
+        refuse_links(unit, folder)
         with self._launcher.started(unit, stage.networks) as running:
             try:
                 while not running.ended.wait(POLL_S):
@@ -144,8 +147,8 @@ class LocalExecutor:
                     raise fault
                 return end
             finally:
-                (folder / "logs").mkdir(exist_ok=True)
-                running.save_log(folder / "logs" / f"container-{unit.name}.log")
+                with contextlib.suppress(LedAstrayError, OSError), folder_below(folder, "logs") as logs:
+                    running.save_log(logs / f"container-{unit.name}.log")
 
     def _refuse_faults(self, evaluation: Evaluation, stage: Stage, running: Running) -> None:
         """Raise what server or adapter failed by; the unit gets a moment to write what it has."""
@@ -156,7 +159,8 @@ class LocalExecutor:
 
     def _failed(self, unit: Unit, evaluation: Evaluation, folder: Path, end: Exit) -> TaskEnd:
         """Name the failure: run_eval's own word where it left one, else what the engine saw."""
-        if read_results(folder) and not end.out_of_memory and end.code <= _HIGHEST_CODE:
+        told = read_results(folder).get("status") in _UNFINISHED  # what failed has not completed
+        if told and not end.out_of_memory and end.code in set(ExitCode):
             return read_end(folder, evaluation, ExitCode(end.code))
         word = word_for_unit(self.engine)
         error = _last_words(end) or ExecutionError(

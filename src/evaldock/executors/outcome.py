@@ -6,8 +6,8 @@ from typing import Any
 
 from evaldock.plan import Evaluation
 from evaldock.untrusted_files import UnreadableFileError, read_yaml
-from evaldock_entrypoints.contract.errors import EvaldockError, ExitCode
-from evaldock_entrypoints.contract.files import write_yaml
+from evaldock_entrypoints.contract.errors import EvaldockError, ExecutionError, ExitCode
+from evaldock_entrypoints.contract.files import make_way, write_yaml
 from evaldock_entrypoints.contract.results import SCHEMA, error_record
 from evaldock_entrypoints.contract.results_schema import results_schema_file
 
@@ -54,7 +54,10 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def write_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) -> None:
-    """Write results.yml for a task whose container could not say itself what happened."""
+    """Write results.yml for a task whose container could not say itself what happened.
+
+    Raises ExecutionError where it cannot be written.
+    """
     tree = {
         "schema": SCHEMA,
         "status": "failed",
@@ -63,7 +66,16 @@ def write_failure(folder: Path, evaluation: Evaluation, error: EvaldockError) ->
         "error": error_record(error),
     }
     header = f"# {SCHEMA}, written by evaldock run\n"
-    write_yaml(folder / "results.yml", tree, header=header, schema=results_schema_file())
+    path = folder / "results.yml"
+    try:
+        make_way(path)
+        write_yaml(path, tree, header=header, schema=results_schema_file())
+    except OSError as problem:
+        raise ExecutionError(
+            f"{error.message}; and that cannot be written down: {problem.strerror}",
+            where=str(path),
+            next_step="see who may write there and what stands in its place",
+        ) from error
 
 
 def worst(ends: list[TaskEnd]) -> ExitCode:
