@@ -237,7 +237,7 @@ def test_mounted_data_is_asked_with_its_examples(tmp_path: Path, engine_host: st
     convert("mmlu_pro", source, tmp_path / "data")
     with running_endpoint(answers=[tmp_path / "answers.jsonl"], share=0.5) as endpoint:
         without = run(tmp_path, endpoint.url, "chat", "mmlu_pro")
-        assert (without.code, "data pull mmlu_pro" in without.err) == (2, True)
+        assert (without.code, "mmlu_pro --into data" in without.err) == (2, True)
         ended = run(tmp_path, endpoint.url, "chat", "mmlu_pro", "-o", f"data.path={tmp_path / 'data'}")
     assert ended.code == 0, ended.err
     results = task_results(tmp_path, "lm-eval.mmlu_pro")
