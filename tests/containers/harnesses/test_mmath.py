@@ -97,18 +97,24 @@ def test_repeats_are_asked_and_scored_each_though_the_wheel_scores_the_first_alo
 def test_a_question_that_fails_for_good_is_no_score_and_all_that_a_resumed_run_asks(
     tmp_path: Path, tables: dict[str, Path]
 ) -> None:
+    """The wheel scores it with the answer to another question, prints its figures and ends with status 0."""
     broken = {"match": {"item": "mmath/3"}, "action": "status", "status": 500}
     with running_endpoint(answers=[tables["en"]], share=0.75, faults=[broken]) as endpoint:
         first = run(tmp_path, endpoint, "mmath_en")
-        assert first.code == 4, first.err
-        assert task_results(tmp_path, "mmath.mmath_en")["results"]["tasks"] == {}
+        assert first.code == 5, first.err
+        results = task_results(tmp_path, "mmath.mmath_en")
+        assert results["results"]["tasks"] == results["results"]["groups"] == {}
+        assert results["completeness"]["errored"] == 1
+        (answers,) = only_run(tmp_path).glob("mmath.mmath_en/native/output/fake-model/en.json")
+        problems = json.loads(answers.read_text(encoding="utf-8"))
+        assert problems[3]["prediction_3"] == problems[0]["prediction_0"]
         answered = [name for name, item in endpoint.stats()["items"].items() if item["answered"]]
         endpoint.reset(faults=[])
         again = evaldock("resume", only_run(tmp_path).name, cwd=tmp_path)
         asked = {name: item["asked"] for name, item in endpoint.stats()["items"].items() if item["asked"]}
     assert again.code == 0, again.err
-    assert "mmath/3" in asked
-    assert not set(answered) & set(asked)
+    assert asked == {"mmath/3": 1}
+    assert len(answered) == LIMIT - 1
     check_three_quarters(tmp_path)
 
 
