@@ -49,7 +49,7 @@ def run(folder: Path, attack: str, *, wrong: int = 0, limits: Limits = REPLAY_LI
             folder / "out", endpoint.url, over=document(), answers_are_code=True, key_name=KEY_NAME
         )
         ran = run_plan(limited(plan, limits))
-        assert set(asked(endpoint).values()) == {1}
+        assert set(asked(endpoint).values()) == {1}, ran.said
         assert endpoint.stats()["unmatched"] <= 2  # what the preflight asks
     return ran
 
@@ -106,7 +106,7 @@ def test_an_answer_that_ends_the_scoring_ends_it_with_a_word_and_without_a_score
     measured(wall_s=ran.wall_s)
     assert ran.code is ended, ran.said
     assert message in ran.said
-    assert "pay somebody" not in ran.said
+    assert "refuses the key" not in ran.said
     assert ran.results["results"]["tasks"] == {}
     assert ran.wall_s < 60
 

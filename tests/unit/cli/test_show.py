@@ -1,55 +1,58 @@
-"""What a person sees of a task in progress."""
+"""What a harness says of its own progress, believed within bounds."""
 
-import os
-import types
+import io
+import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from evaldock.cli import show
-from evaldock.cli.show import PlainEvents, progress_of
-from evaldock.executors.adapter import Counts
-
-EVALUATION = types.SimpleNamespace(folder="lm-eval.gsm8k")
-COUNTS = Counts(requests=9, answered=7, failed=1, retried=2)
+from evaldock.cli.show import Progress, TerminalEvents, events_for, read_progress
+from evaldock.plan import Evaluation
 
 
-def told(folder: Path, text: str) -> None:
+def told(folder: Path, **tree: Any) -> Progress | None:
+    text = json.dumps({"phase": "ask", "done": 3, "total": 4} | tree)
     (folder / "progress.json").write_text(text, encoding="utf-8")
+    return read_progress(folder)
 
 
-def shown(
-    folder: Path, counts: Counts | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> str:
-    monkeypatch.setattr(show, "_PLAIN_PERIOD_S", 0.0)
-    PlainEvents(3).progress(EVALUATION, folder, counts)  # type: ignore[arg-type]
-    return capsys.readouterr().err
+def test_progress_is_read_as_it_is_told(tmp_path: Path) -> None:
+    assert told(tmp_path) == Progress(phase="ask", done=3, total=4)
 
 
-def test_the_harnesss_own_count_goes_before_the_adapters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told(tmp_path, '{"phase": "ask", "done": 3, "total": 20}')
-    line = shown(tmp_path, COUNTS, capsys, monkeypatch)
-    assert line == "evaldock: task 1 of 3, lm-eval.gsm8k ask: 3 of 20, 0.0/s, 2 retried, 1 failed\n"
+@pytest.mark.parametrize("count", [float("inf"), float("nan"), "many", None, [], {}, "9" * 5000])
+def test_a_count_that_is_none_is_no_progress(tmp_path: Path, count: object) -> None:
+    assert told(tmp_path, done=count) is None
 
 
-def test_a_harness_that_says_nothing_is_followed_by_its_requests(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = shown(tmp_path, Counts(requests=9, answered=7), capsys, monkeypatch)
-    assert line == "evaldock: task 1 of 3, lm-eval.gsm8k requests: 7 answered, 0.0/s\n"
-    assert shown(tmp_path, Counts(), capsys, monkeypatch) == ""
-    assert shown(tmp_path, None, capsys, monkeypatch) == ""
+@pytest.mark.parametrize("count", [-7, 10**300, 1e300])
+def test_a_count_beyond_belief_is_bounded(tmp_path: Path, count: float) -> None:
+    found = told(tmp_path, done=count, total=count)
+    assert found is not None
+    assert 0 <= found.done <= 10**12
+    assert len(found.text) < 40
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"phase": "ask"}', '{"phase": 1, "done": [], "total": null}'])
-def test_what_a_harness_says_wrongly_is_not_shown(tmp_path: Path, text: str) -> None:
-    told(tmp_path, text)
-    assert progress_of(tmp_path, None) is None
-    assert progress_of(tmp_path, COUNTS) is not None
+def test_a_phase_is_short_text_without_control_characters(tmp_path: Path) -> None:
+    found = told(tmp_path, phase="\x1b[2J[/red]" + "x" * 10**6)
+    assert found is not None
+    assert len(found.phase) <= 60
+    assert "\x1b" not in found.phase
 
 
-def test_a_pipe_in_the_place_of_progress_blocks_nobody(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "progress.json")
-    assert progress_of(tmp_path, None) is None
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_a_phase_as_it_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    told(tmp_path, phase="[/red]x")
+    with events_for(1) as events:
+        assert isinstance(events, TerminalEvents)
+        events.progress(cast(Evaluation, SimpleNamespace(folder="toy.sums")), tmp_path, None)
+    assert "[/red]x" in terminal.getvalue()
