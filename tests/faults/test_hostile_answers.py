@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.kit import hostile_code as code
@@ -42,11 +43,18 @@ def limited(plan: Plan, limits: Limits) -> Plan:
     return replace(plan, evaluations=(replace(evaluation, units=tuple(units)),))
 
 
-def run(folder: Path, attack: str, *, wrong: int = 0, limits: Limits = REPLAY_LIMITS) -> Ran:
+def run(
+    folder: Path, attack: str, *, wrong: int = 0, limits: Limits = REPLAY_LIMITS, **execution: Any
+) -> Ran:
     """Run the toy on answers of which one attacks; nothing that it does may reach the endpoint again."""
     with endpoint_with(folder, attack, wrong) as endpoint:
         plan = toy_plan(
-            folder / "out", endpoint.url, over=document(), answers_are_code=True, key_name=KEY_NAME
+            folder / "out",
+            endpoint.url,
+            over=document(),
+            answers_are_code=True,
+            key_name=KEY_NAME,
+            **execution,
         )
         ran = run_plan(limited(plan, limits))
         assert set(asked(endpoint).values()) == {1}, ran.said
@@ -109,6 +117,18 @@ def test_an_answer_that_ends_the_scoring_ends_it_with_a_word_and_without_a_score
     assert "refuses the key" not in ran.said
     assert ran.results["results"]["tasks"] == {}
     assert ran.wall_s < 60
+
+
+@pytest.mark.parametrize("attack", [code.NO_END, code.STOP_ADAPTER], ids=["loop", "stopped adapter"])
+def test_an_answer_that_holds_the_scoring_up_does_so_until_the_time_limit(
+    tmp_path: Path, measured: Callable[..., None], attack: str
+) -> None:
+    ran = run(tmp_path, attack, time_limit="00:00:15")
+    measured(wall_s=ran.wall_s)
+    assert ran.code is ExitCode.INTERRUPTED, ran.said
+    assert "time limit" in ran.said
+    assert ran.results["results"]["tasks"] == {}
+    assert 15 < ran.wall_s < 60
 
 
 def test_an_answer_can_forge_verdicts_and_neither_answers_nor_counts(tmp_path: Path) -> None:

@@ -82,9 +82,10 @@ def test_one_429_in_five_changes_no_figure_and_costs_one_request_each(
     asked, needed = (
         sum(item["asked"] for item in one["_stats"]["items"].values()) for one in (limited, clean)
     )
-    measured(asked=asked, refused=refused)
-    assert 0.1 * needed < refused < 0.3 * needed
-    assert asked <= needed + refused
-    assert limited["completeness"]["retried"] == refused
+    repeated = asked - needed
+    measured(asked=asked, repeated=repeated)
+    assert 0.1 * needed < repeated < 0.3 * needed
+    assert limited["completeness"]["retried"] == repeated
+    assert repeated <= refused <= repeated + 4  # the preflight's questions are refused as well
     assert clean["_stats"]["statuses"].get("429", 0) == 0
     assert max(item["asked"] for item in clean["_stats"]["items"].values()) == needed // LIMIT

@@ -116,7 +116,8 @@ time.sleep(60)
 """
 KILL_ADAPTER = PROCESS.format(name=b"evaldock_entrypoints.adapter.cli")
 KILL_RUN_EVAL = "import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)"
-STOP_ADAPTER = PROCESS.format(name=b"evaldock_entrypoints.adapter.cli").replace("SIGKILL", "SIGSTOP")
+STOP_ADAPTER = KILL_ADAPTER.replace("SIGKILL", "SIGSTOP")
+NO_END = "while True:\n    pass"
 END = "import os\nos._exit(0)"
 END_WITH_A_WORD = """
 import os

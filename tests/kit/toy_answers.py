@@ -8,7 +8,7 @@ from pathlib import Path
 def toy_answers(folder: Path, right_at: Mapping[int, Sequence[int]] | None = None) -> Path:
     """Write the right and the wrong answer of each of the twenty sums; return the table.
 
-    right_at: at which of its identical requests a sum is answered right, from 0; of all where none is named.
+    right_at: which times that it is asked a sum is answered right, from 0; without, the share decides.
     """
     rows = [
         {"id": str(n), "match": f"What is {n} + {n}?", "kind": "generate", "right": str(2 * n), "wrong": "no"}

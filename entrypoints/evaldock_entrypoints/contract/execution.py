@@ -38,7 +38,9 @@ class Execution(Strict):
         description="[days-]hours:minutes:seconds, then the run stops and can be resumed",
     )
     memory: str | None = Field(
-        default=None, pattern=r"^[0-9]+[bkmg]?$", description="limit of each harness container, such as 4g"
+        default=None,
+        pattern=r"^[0-9]+[bkmg]?$",
+        description="limit of each harness container, such as 4g; without one, four fifths of the machine's",
     )
     partition: str | None = Field(default=None, description="Slurm: partition")
     account: str | None = Field(default=None, description="Slurm: account")

@@ -64,8 +64,8 @@ def test_an_item_that_says_when_it_is_right_is_so_at_those_requests_and_counts_i
     own = GenerateItem(id="own", match="m", kind="generate", right="r", wrong="w", right_at=frozenset({0, 2}))
     others = [item(f"x{number}", f"question {number}") for number in range(4)]
     made = table(own, *others, share=0.5)
-    assert [made.is_right(own, ordinal) for ordinal in (1, 2, 3, 4)] == [True, False, True, False]
-    assert [sum(made.is_right(other, ordinal) for other in others) for ordinal in (1, 2)] == [2, 2]
+    assert [made.is_right(own, before) for before in range(4)] == [True, False, True, False]
+    assert [sum(made.is_right(other, before) for other in others) for before in (0, 1)] == [2, 2]
 
 
 def test_match_that_ends_last_wins() -> None:

@@ -126,13 +126,16 @@ class FakeEndpoint:
         return hmac.compare_digest(given, f"Bearer {self._settings.api_key}".encode())
 
     def _say(self, route: str, body: bytes, identity: str, ordinal: int) -> Answer | JsonObject:
+        counts = self._ledger.asked_so_far
         match route:
             case "completions":
                 completion = parse(CompletionRequest, body)
-                return generation.complete(self._model, completion, identity=identity, ordinal=ordinal)
+                return generation.complete(
+                    self._model, completion, identity=identity, ordinal=ordinal, counts=counts
+                )
             case "chat":
                 chat = parse(ChatRequest, body)
-                return generation.chat(self._model, chat, identity=identity, ordinal=ordinal)
+                return generation.chat(self._model, chat, identity=identity, ordinal=ordinal, counts=counts)
             case "embeddings":
                 return embeddings.embed(self._model.name, parse(EmbeddingRequest, body))
             case "tokenize":

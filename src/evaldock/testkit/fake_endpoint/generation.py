@@ -1,5 +1,6 @@
 """The two generation routes: from a checked request to an answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evaldock.testkit.fake_endpoint import logprobs as scoring
@@ -9,6 +10,8 @@ from evaldock.testkit.fake_endpoint.errors import RefusedError
 from evaldock.testkit.fake_endpoint.logprobs import LogprobsBug
 from evaldock.testkit.fake_endpoint.protocol import ChatRequest, CompletionRequest
 from evaldock.testkit.fake_endpoint.table import AnswerTable, ChoiceItem, Found, Item, ToolCall
+
+Counts = Mapping[str, int]  # how often each item was asked so far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +28,19 @@ class _Prompt:
     text: str
     ids: list[int]
     found: Found | None
-    ordinal: int  # of this request among identical ones, from 1
+    asked_before: int  # how often the item was
 
     @property
     def item(self) -> Item | None:
         return self.found.item if self.found else None
 
 
-def complete(model: Model, request: CompletionRequest, *, identity: str, ordinal: int) -> Answer:
+def complete(
+    model: Model, request: CompletionRequest, *, identity: str, ordinal: int, counts: Counts
+) -> Answer:
     """Answer POST /v1/completions. Raises RefusedError for another model's name or a bad prompt."""
     _check_model(model, request.model)
-    prompts = [_read_prompt(model.table, prompt, ordinal) for prompt in request.prompts()]
+    prompts = [_read_prompt(model.table, prompt, counts) for prompt in request.prompts()]
     if not prompts:
         raise RefusedError(status=400, message="prompt is an empty list", param="prompt")
     choices: list[Choice] = []
@@ -59,10 +64,10 @@ def complete(model: Model, request: CompletionRequest, *, identity: str, ordinal
     )
 
 
-def chat(model: Model, request: ChatRequest, *, identity: str, ordinal: int) -> Answer:
+def chat(model: Model, request: ChatRequest, *, identity: str, ordinal: int, counts: Counts) -> Answer:
     """Answer POST /v1/chat/completions. Raises RefusedError for another model's name."""
     _check_model(model, request.model)
-    prompt = _read_messages(model.table, request, ordinal)
+    prompt = _read_messages(model.table, request, counts)
     indexes = range(request.n)
     answers = [_chat_choice(model, request, prompt, i, _variants(request, ordinal, i)) for i in indexes]
     usage = Usage(
@@ -93,21 +98,25 @@ def _check_model(model: Model, asked: str) -> None:
         raise RefusedError(status=404, message=message, param="model", code="model_not_found")
 
 
-def _read_prompt(table: AnswerTable, prompt: str | list[int], ordinal: int) -> _Prompt:
+def _read_prompt(table: AnswerTable, prompt: str | list[int], counts: Counts) -> _Prompt:
     if isinstance(prompt, str):
-        return _Prompt(text=prompt, ids=tokenizer.encode(prompt), found=table.find(prompt), ordinal=ordinal)
+        return _prompt(prompt, tokenizer.encode(prompt), table.find(prompt), counts)
     try:
         text = tokenizer.decode(prompt)
     except ValueError as error:
         raise RefusedError(status=400, message=f"prompt: {error}", param="prompt") from error
-    return _Prompt(text=text, ids=prompt, found=table.find(text), ordinal=ordinal)
+    return _prompt(text, prompt, table.find(text), counts)
 
 
-def _read_messages(table: AnswerTable, request: ChatRequest, ordinal: int) -> _Prompt:
+def _read_messages(table: AnswerTable, request: ChatRequest, counts: Counts) -> _Prompt:
     text = messages_text(request)
     matches = (table.find(message.text) for message in reversed(request.messages))
-    found = next(filter(None, matches), None)
-    return _Prompt(text=text, ids=tokenizer.encode(text), found=found, ordinal=ordinal)
+    return _prompt(text, tokenizer.encode(text), next(filter(None, matches), None), counts)
+
+
+def _prompt(text: str, ids: list[int], found: Found | None, counts: Counts) -> _Prompt:
+    asked_before = counts.get(found.item.id, 0) if found else 0
+    return _Prompt(text=text, ids=ids, found=found, asked_before=asked_before)
 
 
 def _variants(request: CompletionRequest | ChatRequest, ordinal: int, index: int) -> tuple[object, ...]:
@@ -121,7 +130,7 @@ def _variants(request: CompletionRequest | ChatRequest, ordinal: int, index: int
 def _say(model: Model, prompt: _Prompt, variants: tuple[object, ...]) -> str:
     if prompt.item is None:
         return sampling.filler(prompt.text, *variants)
-    return sampling.answer_text(model.table, prompt.item, prompt.ordinal)
+    return sampling.answer_text(model.table, prompt.item, prompt.asked_before)
 
 
 def _completion(
@@ -178,7 +187,7 @@ def _chat_choice(
 
 
 def _call(table: AnswerTable, prompt: _Prompt) -> ToolCall | None:
-    return sampling.answer_call(table, prompt.item, prompt.ordinal) if prompt.item else None
+    return sampling.answer_call(table, prompt.item, prompt.asked_before) if prompt.item else None
 
 
 def _think(request: ChatRequest, prompt: _Prompt) -> sampling.Cut:
@@ -199,4 +208,4 @@ def _outcome(table: AnswerTable, prompt: _Prompt, *, scores: bool) -> Outcome:
     if prompt.found is None or item is None:
         return Outcome(item=None, right=False)
     unscored = isinstance(item, ChoiceItem) and scoring.scored_choice(prompt.text, prompt.found) is None
-    return Outcome(item=item, right=table.is_right(item, prompt.ordinal), no_choice=scores and unscored)
+    return Outcome(item=item, right=table.is_right(item, prompt.asked_before), no_choice=scores and unscored)

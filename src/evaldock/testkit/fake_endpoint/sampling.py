@@ -24,16 +24,16 @@ class Cut:
     tokens: int
 
 
-def answer_text(table: AnswerTable, item: Item, ordinal: int) -> str:
+def answer_text(table: AnswerTable, item: Item, asked_before: int) -> str:
     """What the table says about `item`, right or wrong."""
     if isinstance(item, GenerateItem):
-        return item.right if table.is_right(item, ordinal) else item.wrong
+        return item.right if table.is_right(item, asked_before) else item.wrong
     return item.choices[table.chosen_index(item)]
 
 
-def answer_call(table: AnswerTable, item: Item, ordinal: int) -> ToolCall | None:
+def answer_call(table: AnswerTable, item: Item, asked_before: int) -> ToolCall | None:
     """The item's tool call; a wrong item without one of its own calls the right tool with no arguments."""
-    if not isinstance(item, GenerateItem) or item.tool_call is None or table.is_right(item, ordinal):
+    if not isinstance(item, GenerateItem) or item.tool_call is None or table.is_right(item, asked_before):
         return item.tool_call if isinstance(item, GenerateItem) else None
     return item.wrong_tool_call or ToolCall(name=item.tool_call.name)
 

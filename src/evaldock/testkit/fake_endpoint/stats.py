@@ -1,7 +1,7 @@
 """What was asked and answered, for a test to check against what a harness reports."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict
 
@@ -103,6 +103,11 @@ class Ledger:
         for outcome in outcomes:
             if outcome.item is not None and outcome.item.id != PROBE.id:
                 self._asked[outcome.item.id] += 1
+
+    @property
+    def asked_so_far(self) -> Mapping[str, int]:
+        """How often each item was asked since the last reset."""
+        return self._asked
 
     def answered(self, outcomes: Iterable[Outcome]) -> None:
         """Count answers sent intact."""

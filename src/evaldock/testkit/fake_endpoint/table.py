@@ -39,7 +39,7 @@ class GenerateItem(_Line):
     kind: Literal["generate"]
     right: str
     wrong: str
-    right_at: frozenset[Annotated[int, Field(ge=0)]] | None = None  # which of its identical requests, from 0
+    right_at: frozenset[Annotated[int, Field(ge=0)]] | None = None  # which times that it is asked, from 0
     tool_call: ToolCall | None = None
     wrong_tool_call: ToolCall | None = None
 
@@ -125,10 +125,10 @@ class AnswerTable:
         self._by_match: dict[str, Item] = {item.match: item for item in (PROBE, *items)}
         self._lengths = _lengths(self._by_match)
 
-    def is_right(self, item: Item, ordinal: int = 1) -> bool:
-        """True if this item is answered right. ordinal: the how-manieth identical request it is, from 1."""
+    def is_right(self, item: Item, asked_before: int = 0) -> bool:
+        """True if this item is answered right. asked_before: how often it was asked already."""
         if isinstance(item, GenerateItem) and item.right_at is not None:
-            return ordinal - 1 in item.right_at
+            return asked_before in item.right_at
         return item.id in self.right
 
     def chosen_index(self, item: ChoiceItem) -> int:
