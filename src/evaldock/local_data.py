@@ -86,7 +86,11 @@ def _checked(path: Path, layout: Layout) -> bytes:
         try:
             record: Any = json.loads(line)
         except ValueError as error:
-            raise UsageError(f"a line is no JSON: {error}", where=f"{path}:{number}") from error
+            raise UsageError(
+                f"a line is no JSON: {error}",
+                where=f"{path}:{number}",
+                next_step="give one JSON object a line",
+            ) from error
         lacking = layout.columns - set(record if isinstance(record, dict) else ())
         if lacking:
             raise UsageError(

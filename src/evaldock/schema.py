@@ -98,7 +98,13 @@ def document_schema() -> dict[str, Any]:
 def _framework() -> dict[str, Any]:
     from evaldock_entrypoints.contract.framework import Framework
 
-    return _schema(Framework, "framework.yml of a harness folder", _Untitled)
+    schema = _schema(Framework, "framework.yml of a harness folder", _Untitled)
+    task = schema["$defs"]["Task"]
+    # What a folder that names a vendor's wheel leaves out, the wheel's own definition says.
+    whole = {"required": schema["required"], "properties": {"tasks": {"items": {"required": task["required"]}}}}
+    schema |= {"required": ["framework"], "if": {"not": {"required": ["vendor"]}}, "then": whole}
+    task["required"] = ["name"]
+    return schema
 
 
 def _backend() -> dict[str, Any]:

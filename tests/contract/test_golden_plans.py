@@ -97,7 +97,7 @@ def test_a_document_of_the_sources_dry_runs_as_it_is_typed(name: str, tmp_path: 
     [
         ("slurm_nemo_framework", "execution.type: slurm"),
         ("lepton_vllm_llama_3_1_8b", "execution.type: lepton"),
-        ("local_vllm", "few-shot examples"),
+        ("local_vllm", "is not in the image"),
     ],
 )
 def test_what_cannot_be_carried_out_is_planned_noted_and_refused(

@@ -288,7 +288,7 @@ def test_compiling_twice_gives_the_same_plan() -> None:
     ("tasks", "sections", "message", "next_step"),
     [
         (["arc_esy"], ENDPOINT, 'no harness has the task "arc_esy"', "arc_easy"),
-        (["lm-eval.humaneval"], ENDPOINT, "no harness has the task", None),
+        (["lm-eval.nosuchthing"], ENDPOINT, "no harness has the task", None),
         (["gsm8k"], {}, "neither a deployment nor an endpoint", "deployment"),
         (["gsm8k"], {"deployment": {"type": "llamacpp"}}, "needs a model", None),
         (

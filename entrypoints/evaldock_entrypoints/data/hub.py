@@ -135,7 +135,11 @@ def _wanted(found: dict[str, Any], dataset: str) -> Iterator[str]:
     names = [str(sibling["rfilename"]) for sibling in found["siblings"]]
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise EndpointError(f'the hub names a file outside the data set: "{name}"', where=dataset)
+            raise EndpointError(
+                f'the hub names a file outside the data set: "{name}"',
+                where=dataset,
+                next_step="tell whoever runs the hub; nothing of it was fetched",
+            )
     data = [name for name in names if name.endswith(_DATA)]
     if not data:
         raise UsageError(
