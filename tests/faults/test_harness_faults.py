@@ -1,5 +1,6 @@
 """Faults F4, F5 and F39, a hanging harness, and killed or interrupted runs: injected into real containers."""
 
+import json
 import os
 import signal
 import subprocess
@@ -67,11 +68,25 @@ def test_a_failing_harness_is_named_and_gives_no_score(
     assert end.results["results"]["tasks"] == {}
 
 
-def test_the_raw_output_of_a_failed_harness_is_kept(tmp_path: Path, endpoint: RunningEndpoint) -> None:
-    end = run(tmp_path, endpoint, "exit1")
-    assert (end.folder / "native" / "toy-result.json").is_file()
-    assert "something went wrong at the very end" in end.results["error"]["next"]
-    assert "something went wrong" in (end.folder / "logs" / "ask.log").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("mode", "native", "said"),
+    [
+        ("no_result", [], "done, all is well"),
+        ("exit1", ["toy-result.json"], "something went wrong at the very end"),
+        ("bad_parser", ["toy-result.json"], "toy harness starts"),
+    ],
+)
+def test_f39_the_raw_output_of_a_failed_harness_is_kept(
+    tmp_path: Path, endpoint: RunningEndpoint, mode: str, native: list[str], said: str
+) -> None:
+    end = run(tmp_path, endpoint, mode)
+    assert (end.status, end.results["error"]["kind"]) == ("failed", "harness")
+    assert sorted(path.name for path in (end.folder / "native").iterdir()) == sorted([*native, "work"])
+    for name in native:
+        assert len(json.loads((end.folder / "native" / name).read_bytes())["rows"]) == 20
+    assert said in (end.folder / "logs" / "ask.log").read_text(encoding="utf-8")
+    assert said in (end.folder / "logs" / "container-toy.sums-ask.log").read_text(encoding="utf-8")
+    assert mode != "exit1" or said in end.results["error"]["next"]
 
 
 def test_a_dropped_answer_is_incomplete(tmp_path: Path, endpoint: RunningEndpoint) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.kit.plans import made_up_pin
 
+from evaldock.engines.engine import bounded
 from evaldock.engines.podman import PodmanEngine
 from evaldock.engines.podman_api import is_podman
 from evaldock.engines.podman_command import PodmanCommand, find_podman
@@ -32,6 +33,25 @@ def unit(*, role: Role = "evaluation", limits: Limits | None = None, **fields: A
 
 def options(what: Unit) -> list[str]:
     return create_options(what, user="7:8", labels={"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("role", "limits", "bound"),
+    [
+        ("evaluation", Limits(), "8192m"),
+        ("evaluation", Limits(memory="16g"), "16g"),
+        ("scoring", SCORING_LIMITS, SCORING_LIMITS.memory),
+        ("server", Limits(), None),
+    ],
+)
+def test_a_harness_without_a_limit_leaves_a_fifth_of_the_machine_to_others(
+    role: Role, limits: Limits, bound: str | None
+) -> None:
+    assert bounded(unit(role=role, limits=limits), 10 * 1024**3).limits.memory == bound
+
+
+def test_a_harness_on_an_engine_that_does_not_tell_its_memory_is_not_bound() -> None:
+    assert bounded(unit(), 0).limits.memory is None
 
 
 def test_every_container_is_hardened_as_under_docker() -> None:
