@@ -16,7 +16,8 @@ quickstart: ## build what is missing, evaluate a small real model in containers,
 test: ## everything: lint, types, unit tests, real containers (installs and starts what it needs)
 	@scripts/setup dev
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -m "containers or slow" $(ARGS)
+	@$(BIN)/pytest -m "containers or slow" --ignore=tests/containers/harnesses $(ARGS)
+	@$(BIN)/pytest -m "containers or slow" -n 2 --dist loadfile tests/containers/harnesses $(ARGS)
 
 check: lint types unit ## the quick suite
 

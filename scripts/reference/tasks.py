@@ -14,7 +14,8 @@ from evaldock_entrypoints.contract.framework import Extra, Task
 
 _INTRODUCTION = """\
 Every harness of the catalogue; its page has its tasks and extras. A task is written as `task`, or as
-`harness.task` where several harnesses have one of that name. `evaldock ls tasks` prints all of them, `run_eval describe TASK` one."""
+`harness.task` where several harnesses have one of that name. `evaldock ls tasks` prints all of them,
+`run_eval describe TASK` one."""
 _TASK_HEADS = ("task", "endpoint types", "few-shot", "sets", "metric", "data licence", "meaning")
 
 

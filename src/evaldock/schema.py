@@ -101,7 +101,8 @@ def _framework() -> dict[str, Any]:
     schema = _schema(Framework, "framework.yml of a harness folder", _Untitled)
     task = schema["$defs"]["Task"]
     # What a folder that names a vendor's wheel leaves out, the wheel's own definition says.
-    whole = {"required": schema["required"], "properties": {"tasks": {"items": {"required": task["required"]}}}}
+    tasks = {"tasks": {"items": {"required": task["required"]}}}
+    whole = {"required": schema["required"], "properties": tasks}
     schema |= {"required": ["framework"], "if": {"not": {"required": ["vendor"]}}, "then": whole}
     task["required"] = ["name"]
     return schema

@@ -83,7 +83,7 @@ def mbpp(row: Row) -> Row:
 def mbpp_instruct(row: Row) -> Row:
     """Return the line of a task whose answer goes on in an open fence.
 
-    lm-eval takes a word that directly follows for the language of the fence, so answers begin with a line break.
+    lm-eval takes a word that directly follows for the fence's language, so answers begin with a line break.
     """
     texts = {"right": f"\n{row['code']}\n```", "wrong": "\npass\n```"}
     return {"match": f"{row['text'].strip()}\nYour code should pass", "kind": "generate", **texts}
