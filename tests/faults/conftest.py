@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from tests.containers.conftest import client, engine_host, host_port, images, model, nothing_left_behind
+from tests.containers.test_sealed import podman
 from tests.kit.fault_runs import ITEMS, SHARE, Ran, asked, run_toy
 from tests.kit.toy_answers import toy_answers
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 
-__all__ = ["client", "engine_host", "host_port", "images", "model", "nothing_left_behind"]
+__all__ = ["client", "engine_host", "host_port", "images", "model", "nothing_left_behind", "podman"]
 
 
 @pytest.fixture(scope="session")

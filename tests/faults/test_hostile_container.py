@@ -1,7 +1,6 @@
 """Fault F35: a harness that tries to get out of its container, or to take the machine for itself."""
 
 import json
-import os
 import statistics
 import subprocess
 import threading
@@ -18,6 +17,7 @@ from tests.kit.fault_runs import ITEMS, SHARE, Ran, document, run_plan
 from tests.kit.toy import Silent, toy_plan
 
 from evaldock.engines import engine
+from evaldock.engines.podman_command import PodmanCommand
 from evaldock.executors.adapter import Counts
 from evaldock.plan import Evaluation
 from evaldock.testkit.fake_endpoint import RunningEndpoint
@@ -37,20 +37,27 @@ def noted(ran: Ran, name: str) -> Any:
     return json.loads((ran.folder / "native" / f"{name}.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("engine_name", "known"),
+    # podman's own seccomp profile lets everybody make user namespaces: a harness is root there, and only there.
+    [("docker", set()), ("podman", {"user namespace"})],
+)
 def test_f35_no_way_out_of_the_harnesss_container_is_open(
     tmp_path: Path,
     faulty: RunningEndpoint,
     client: docker.DockerClient,
+    podman: PodmanCommand,
     host_port: int,
     measured: Callable[..., None],
+    engine_name: str,
+    known: set[str],
 ) -> None:
-    sockets = os.environ["DOCKER_HOST"].removeprefix("unix://")
-    assert Path(sockets).exists()
-    ran = run(tmp_path, faulty, "honest+escape", targets_of(client, host_port))
+    del podman  # which has the image from now on
+    ran = run(tmp_path, faulty, "honest+escape", targets_of(client, host_port), engine=engine_name)
     assert ran.code is ExitCode.COMPLETE, ran.said
     assert ran.score == (SHARE, ITEMS)
     measured(open=noted(ran, "escape"))
-    assert noted(ran, "escape") == []
+    assert set(noted(ran, "escape")) <= known
 
 
 class Inspecting(Silent):

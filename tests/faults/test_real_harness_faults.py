@@ -112,7 +112,7 @@ def test_f14_a_question_that_lm_eval_gets_no_answer_to_ends_it_without_a_score_a
     lm_endpoint.reset(faults=[{"match": {"item": item}, "action": "status", "status": status}])
     ended = run_lm_eval(lm_endpoint, tmp_path)
     assert ended.code == 4, ended.err
-    assert asked(lm_endpoint)[item] <= 5
+    assert 2 <= asked(lm_endpoint)[item] <= 6  # the first time, and `max_retries` at most
     results = task_results(tmp_path, "lm-eval.gsm8k")
     assert f"status {status}" in results["error"]["message"]
     assert results["results"] == {"tasks": {}, "groups": {}}
