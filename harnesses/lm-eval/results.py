@@ -286,6 +286,7 @@ def _claims(job: Job, native: Native, samples: Sequence[Sample]) -> Iterator[Met
                 within=None if root or is_group else f"{task}/",
                 method="mean" if is_mean else "harness",
                 group=is_group,
+                pooled=is_group,
             )
 
 

@@ -68,6 +68,7 @@ class MetricClaim:
     method: Literal["mean", "pass@k", "harness"] = "mean"
     k: int = 1
     group: bool = False  # reported under results.groups
+    pooled: bool = False  # its standard error is of the variance within the parts: ids up to their last "/"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,22 @@ def standard_error(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (n - 1) / n)
 
 
+def pooled_standard_error(parts: Sequence[Sequence[float]]) -> float | None:
+    """Return the standard error of the mean over all values, from the variance within the parts alone.
+
+    Pooled variance over √n; lm-eval's figure of a group. None where no part shows a variance.
+    """
+    n = sum(map(len, parts))
+    freedom = n - len(parts)
+    if freedom < 1:
+        return None
+    centres = [mean(values) for values in parts]
+    squares = math.fsum(
+        (value - centre) ** 2 for values, centre in zip(parts, centres, strict=True) for value in values
+    )
+    return math.sqrt(squares / freedom / n)
+
+
 def wilson_interval(successes: float, n: int, z: float = Z_95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (E. B. Wilson, JASA 22, 1927); n ≥ 1."""
     share = successes / n

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,18 +132,21 @@ def _metric(claim: MetricClaim, scored: Sequence[Sample], *, whole: bool) -> Met
     ]
     match claim.method:
         case "mean":
-            values, method = _item_means(claim, mine)
+            items, method = _item_means(claim, mine)
         case "pass@k":
-            values = _pass_at_k(claim, mine)
+            items = _pass_at_k(claim, mine)
             method = f"pass@{claim.k} (unbiased)"
         case "harness":
             return _harness_metric(claim, len(mine))
+    values = list(items.values())
     if whole:
         _check(claim, values)
-    return _own_metric(values, method) if values else None
+    if not values:
+        return None
+    return _own_metric(values, method, _pooled(items) if claim.pooled else statistics.standard_error(values))
 
 
-def _item_means(claim: MetricClaim, samples: Sequence[Sample]) -> tuple[list[float], str]:
+def _item_means(claim: MetricClaim, samples: Sequence[Sample]) -> tuple[dict[str, float], str]:
     """Return one value per item, for repeats of an item are no independent samples, and what it is called."""
     items: dict[str, list[float]] = {}
     for sample in samples:
@@ -151,15 +154,22 @@ def _item_means(claim: MetricClaim, samples: Sequence[Sample]) -> tuple[list[flo
             items.setdefault(sample.id, []).append(sample.scores[claim.score])
     repeats = max(map(len, items.values()), default=1)
     method = "mean" if repeats == 1 else f"mean over items of {repeats} repeats"
-    return [statistics.mean(values) for values in items.values()], method
+    return {item: statistics.mean(values) for item, values in items.items()}, method
 
 
-def _pass_at_k(claim: MetricClaim, samples: Sequence[Sample]) -> list[float]:
+def _pooled(items: Mapping[str, float]) -> float | None:
+    parts: dict[str, list[float]] = {}
+    for item, value in items.items():
+        parts.setdefault(item.rpartition("/")[0], []).append(value)
+    return statistics.pooled_standard_error(list(parts.values()))
+
+
+def _pass_at_k(claim: MetricClaim, samples: Sequence[Sample]) -> dict[str, float]:
     outcomes: dict[str, list[bool]] = {}
     for sample in samples:
         outcomes.setdefault(sample.id, []).append(sample.scores[claim.score or "pass"] == 1.0)
     enough = {problem: passed for problem, passed in outcomes.items() if len(passed) >= claim.k}
-    return list(statistics.pass_at_k_per_problem(enough, claim.k).values())
+    return statistics.pass_at_k_per_problem(enough, claim.k)
 
 
 def _check(claim: MetricClaim, values: Sequence[float]) -> None:
@@ -177,9 +187,8 @@ def _check(claim: MetricClaim, values: Sequence[float]) -> None:
         )
 
 
-def _own_metric(values: Sequence[float], method: str) -> Metric:
+def _own_metric(values: Sequence[float], method: str, stderr: float | None) -> Metric:
     interval, name = statistics.interval_95(values)
-    stderr = statistics.standard_error(values)
     return Metric(
         value=statistics.mean(values),
         stderr=stderr,

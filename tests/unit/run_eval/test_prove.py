@@ -1,3 +1,6 @@
+import math
+
+import numpy
 import pytest
 
 from evaldock_entrypoints.contract.errors import HarnessError
@@ -69,6 +72,20 @@ def test_a_group_member_counts_its_own_samples_only() -> None:
     proof = prove(Outcome(samples=found, claims=claims), 4)
     assert proof.tasks["a"]["acc"].n == 3
     assert proof.groups["all"]["acc"].value == 0.75
+
+
+def test_a_pooled_claims_standard_error_is_of_the_variance_within_its_parts() -> None:
+    values = {"a": [1.0, 0.0, 1.0, 1.0], "b": [0.0, 0.0, 1.0]}
+    found = [
+        Sample(id=f"{part}/{number}", scores={"acc": value})
+        for part, listed in values.items()
+        for number, value in enumerate(listed)
+    ]
+    metric = prove(outcome(found, 4 / 7, pooled=True), 7).tasks["t"]["acc"]
+    # lm-eval's pooled_sample_stderr of the parts' own standard errors
+    squares = sum((len(part) - 1) * numpy.var(part, ddof=1) for part in values.values())
+    assert metric.stderr == pytest.approx(math.sqrt(squares / (7 - 2) / 7), rel=1e-12)
+    assert metric.stderr != prove(outcome(found, 4 / 7), 7).tasks["t"]["acc"].stderr
 
 
 def test_pass_at_k_uses_the_repeats_of_each_problem() -> None:
