@@ -17,6 +17,8 @@ from evaldock_entrypoints.data.manifest import MANIFEST, read_manifest, sha256_o
 
 Report = Callable[[str], None]
 
+USUAL_TOKEN_NAME = "HF_TOKEN"
+
 
 def not_in_image(task: Task) -> list[str]:
     """Return the data sets that a task needs and its image lacks."""
@@ -38,7 +40,7 @@ def with_fetched_data(
     missing = dict.fromkeys(name for task in tasks for name in not_in_image(task))
     if not missing:
         return written
-    hub = Hub(address=data.hf_endpoint, token=_token(data.hf_token_name, environ))
+    hub = _hub(data.hf_endpoint, data.hf_token_name, environ)
     for name in missing:
         if not (folder / name).is_dir():
             hub.fetch(name, folder, report=report)
@@ -65,7 +67,7 @@ def pull(
     Raises UsageError for a task whose data its image carries, and what Hub.fetch raises.
     """
     datasets = list(dict.fromkeys(name for wanted in names for name in _datasets(wanted, registry)))
-    hub = Hub(address=address, token=_token(token_name, os.environ))
+    hub = _hub(address, token_name, os.environ)
     for name in datasets:
         hub.fetch(name, folder, revision=revision, report=report)
     return datasets
@@ -120,9 +122,21 @@ def _datasets(wanted: str, registry: Registry) -> list[str]:
     return found
 
 
-def _token(name: str, environ: Mapping[str, str]) -> str | None:
-    """Return the hub's token; most data needs none, so the variable may be unset."""
-    return key_value(name, environ) if environ.get(name) else None
+def _hub(address: str, token_name: str, environ: Mapping[str, str]) -> Hub:
+    """Return the hub; most data needs no token, so only a variable that someone named has to be set."""
+    if not address.startswith(("http://", "https://")):
+        raise UsageError(
+            f'the address of the hub, "{address}", does not begin with https:// or http://',
+            where="data.hf_endpoint, --hf-endpoint or HF_ENDPOINT",
+            next_step=f"write https://{address}",
+        )
+    if token_name != USUAL_TOKEN_NAME and not environ.get(token_name):
+        raise UsageError(
+            f"the variable {token_name} is not set, and the hub's token is to stand in it",
+            where="data.hf_token_name or --hf-token-name",
+            next_step=f"export {token_name}=…",
+        )
+    return Hub(address=address, token=key_value(token_name, environ) if environ.get(token_name) else None)
 
 
 def _with_path(written: Written, path: str) -> Written:

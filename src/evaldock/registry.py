@@ -1,6 +1,7 @@
 """registry.yaml: the catalogue of published images, and what a site lays over it."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -155,9 +156,7 @@ class Registry(_Declared):
             raise UsageError(
                 f'several harnesses have the task "{name}"', next_step=f"write one of: {spellings}"
             )
-        known = [task.name for _, task in self.tasks] + [f"{owner}.{task.name}" for owner, task in self.tasks]
-        known += self._undeclared_names(name)
-        raise UsageError(f'no harness has the task "{name}"', next_step=nearest(name, known))
+        raise UsageError(f'no harness has the task "{name}"', next_step=self._nearest_tasks(name))
 
     def over(self, site: Site) -> "Registry":
         """Return the catalogue with a site's settings over it; raises ValueError for unknown names."""
@@ -182,6 +181,13 @@ class Registry(_Declared):
         for section in (self.harnesses, self.backends, self.adapters):
             for name, entry in section.items():
                 yield from ((called, name) for called in (name, *entry.aliases))
+
+    def _nearest_tasks(self, name: str) -> str:
+        known = {spelling for owner, task in self.tasks for spelling in (task.name, f"{owner}.{task.name}")}
+        known |= set(self._undeclared_names(name))
+        if get_close_matches(name, known, n=1):
+            return nearest(name, known)
+        return "evaldock ls tasks shows every task"
 
     def _undeclared_names(self, name: str) -> list[str]:
         """Return what the harness before the dot knows besides, each as it would be written."""

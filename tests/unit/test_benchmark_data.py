@@ -94,9 +94,33 @@ def test_tasks_and_data_sets_are_pulled_and_verified(tmp_path: Path, registry: R
 
 def test_a_task_whose_data_its_image_carries_has_nothing_to_pull(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="carries its data"):
-        pull([TASK], tmp_path, registry=load_registry(), address="http://h", token_name="T", report=quiet)
+        pull(
+            [TASK],
+            tmp_path,
+            registry=load_registry(),
+            address="http://h",
+            token_name="HF_TOKEN",
+            report=quiet,
+        )
     with pytest.raises(UsageError, match=r"no manifest\.json"):
         refuse_changed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "token_name", "said"),
+    [
+        ("hub.example", "HF_TOKEN", "does not begin with https://"),
+        ("http://127.0.0.1:9", "NOT_SET", "the variable NOT_SET is not set"),
+    ],
+)
+def test_a_hub_without_a_scheme_or_with_an_unset_token_is_a_mistake_of_the_user(
+    address: str, token_name: str, said: str, tmp_path: Path, registry: Registry
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        pull(["org/set"], tmp_path, registry=registry, address=address, token_name=token_name, report=quiet)
+    data = {"hf_endpoint": address, "hf_token_name": token_name}
+    with pytest.raises(UsageError, match=said):
+        with_fetched_data(written(data), registry, {}, quiet)
 
 
 def test_a_plan_says_what_a_run_would_lack(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,10 @@ def test_aliases_work_before_task_names() -> None:
         assert registry.find_task(f"{prefix}.gsm8k")[0] == "lm-eval"
     with pytest.raises(UsageError, match="no harness has the task"):
         registry.find_task("lm_eval.no_such_task")
+    for wrong, said in (("gsm8kk", 'did you mean "gsm8k" or "gsm8k_cot"'), ("xyzzy", "evaldock ls tasks")):
+        with pytest.raises(UsageError) as refused:
+            registry.find_task(wrong)
+        assert said in (refused.value.next_step or "")
 
 
 @given(st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=3)), max_size=4, unique_by=lambda pair: pair[0]))

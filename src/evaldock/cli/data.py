@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from evaldock.benchmark_data import USUAL_TOKEN_NAME, refuse_changed
 from evaldock.benchmark_data import pull as pull_data
-from evaldock.benchmark_data import refuse_changed
 from evaldock.registry import load_registry
 from evaldock_entrypoints.data.hub import DEFAULT_REVISION
 
@@ -34,7 +34,9 @@ def data() -> None:
     show_default=True,
     help="The hub, or a site's mirror of it.",
 )
-@click.option("--hf-token-name", default="HF_TOKEN", show_default=True, help="Variable with the hub's token.")
+@click.option(
+    "--hf-token-name", default=USUAL_TOKEN_NAME, show_default=True, help="Variable with the hub's token."
+)
 @click.option("--revision", default=DEFAULT_REVISION, show_default=True, help="Branch, tag or commit.")
 def pull(names: tuple[str, ...], into: Path, address: str, hf_token_name: str, revision: str) -> None:
     """Fetch the data of tasks, or data sets by NAME; then name the folder as data.path.
