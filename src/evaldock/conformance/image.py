@@ -20,16 +20,22 @@ from evaldock.supply.host import find_engine
 from evaldock.supply.layout_labels import ImageSettings, settings_of_config
 from evaldock.supply.lock import built_pins
 from evaldock.supply.steps import Report
-from evaldock_entrypoints.contract.errors import ExecutionError
+from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
 
 
 def pin_of(image: str, registry: Registry) -> ImagePin:
     """Return the pin of an image of the catalogue, of one built here, or of any reference.
 
-    Raises UsageError where it is no reference, PinError where nothing can run it.
+    Raises UsageError where it is no reference or no harness, PinError where nothing can run it.
     """
     built = built_pins()
     name = registry.image_name(image) or (image if image in built else None)
+    if name in registry.images and name not in registry.harnesses:
+        raise UsageError(
+            f'"{image}" is no harness, and there is nothing to try on it',
+            where="IMAGE",
+            next_step=f"one of: {', '.join(sorted(registry.harnesses))}, or a reference",
+        )
     reference = None if name else image
     pin = resolve(name or image, registry, built, local_platform(), image=reference, allow_unpinned=True)
     refuse_missing([pin])

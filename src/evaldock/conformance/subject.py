@@ -62,7 +62,8 @@ class Subject:
 def read_subject(asker: Asker, task: str | None) -> Subject:
     """Read what the image says of itself; raises HarnessError where it says nothing that can be read.
 
-    task: its name, None for the first whose data is in the image. Raises UsageError where there is none.
+    task: its name, None for the first whose data is in the image and that needs no extra.
+    Raises UsageError where there is none.
     """
     settings = settings_in(asker.engine, asker.image)
     framework = _framework(asker)
@@ -121,7 +122,8 @@ def _task(framework: Framework, manifest: Mapping[str, Any], wanted: str | None)
             )
         return found
     entries = manifest.get("entries", [])
-    at_hand = [task for task in framework.tasks if has_data(task, entries)]
+    able = (task for task in framework.tasks if not task.required_extras)
+    at_hand = [task for task in able if has_data(task, entries)]
     if not at_hand:
         raise UsageError(
             "no task of the image has its data in it",
