@@ -13,6 +13,8 @@ import pytest
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 HERE = Path(__file__).parent
 
 

@@ -18,6 +18,8 @@ from evaldock.executors.adapter import Counts
 from evaldock.plan import Evaluation
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 CANARY = "canary/+4f1d7a5e=9b"  # not of a shape that anything would take for a key
 NAME = "MY_ENDPOINT_KEY"
 

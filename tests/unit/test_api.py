@@ -8,6 +8,8 @@ from evaldock.api import ApiEndpoint, ConfigParams, EvaluationConfig, Evaluation
 from evaldock_entrypoints import api as inside
 from evaldock_entrypoints.contract.errors import EndpointError, UsageError
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 TARGET = EvaluationTarget(api_endpoint=ApiEndpoint(url="http://127.0.0.1:9/v1", model_id="m", type="chat"))
 
 

@@ -31,6 +31,7 @@ _TIMEOUT_S = (10, 60)  # to connect, and between two pieces
 _CHUNK_BYTES = 1024**2
 _RETRIES = Retry(
     total=5,
+    connect=2,
     backoff_factor=0.5,
     status_forcelist=(429, 500, 502, 503, 504),
     allowed_methods=("GET",),

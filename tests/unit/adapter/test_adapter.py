@@ -16,6 +16,8 @@ from tests.kit.adapters import TASK, RunningAdapter, chat, running_adapter, sett
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 from evaldock_entrypoints.run_eval.adapter import handed_over
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 QUESTION = "What is 7 + 7?"
 
 

@@ -11,6 +11,8 @@ from tests.kit.raw_server import always, by_path, raw_server
 
 from evaldock.testkit.fake_endpoint import RunningEndpoint
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 SCORES = always(200, {"score": 0.5})
 
 

@@ -17,6 +17,8 @@ from evaldock_entrypoints.contract.adapter import AdapterSettings
 from evaldock_entrypoints.contract.target import Interceptor
 from evaldock_entrypoints.run_eval.adapter import handed_over
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 GUARD = """
 from evaldock_entrypoints.adapter.body import Body
 from evaldock_entrypoints.adapter.call import Answer

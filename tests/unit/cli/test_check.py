@@ -14,6 +14,8 @@ from tests.kit.raw_server import hang, raw_server
 from evaldock.testkit.fake_endpoint import RunningEndpoint, running_endpoint
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 KEY = "sk-check-canary-5"
 ENV = {"CHECK_KEY": KEY, "WRONG_KEY": "sk-check-wrong-6", "NO_PROXY": "*"}
 

@@ -8,6 +8,8 @@ from tests.kit.cli import Ended, evaldock
 
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 DOCUMENT = "deployment: {type: llamacpp, port: 18291}"
 
 

@@ -20,6 +20,8 @@ from evaldock.diagnosis.facts import Facts
 from evaldock.diagnosis.secrets import VARIABLES
 from evaldock.diagnosis.survey import examine
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 CANARY = "canary-4711"
 SUBJECTS = ["engines", "own engine", "GPUs", "images and tools", "disk", "network", "secrets", "machine"]
 KEYS = {"subject", "what", "state", "found", "fix", "needed", "fixable"}

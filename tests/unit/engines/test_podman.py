@@ -14,6 +14,7 @@ from evaldock.engines.podman import PodmanEngine
 from evaldock.engines.podman_api import is_podman
 from evaldock.engines.podman_command import PodmanCommand, find_podman
 from evaldock.engines.podman_options import cdi_names, create_options
+from evaldock.engines.podman_seccomp import narrowed
 from evaldock.plan import SCORING_LIMITS, Limits, Mount, Role, Unit
 from evaldock_entrypoints.contract.errors import ExecutionError
 from evaldock_entrypoints.contract.fields import Gpus
@@ -77,6 +78,23 @@ def test_every_container_is_hardened_as_under_docker() -> None:
 def test_open_files_are_never_asked_above_what_this_process_may_give() -> None:
     _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert f"--ulimit=nofile={highest}:{highest}" in options(unit())
+
+
+def test_podmans_seccomp_profile_is_narrowed_and_otherwise_kept() -> None:
+    rules = [
+        {"names": ["clone", "clone3", "read", "unshare"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["unshare"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+    ]
+    made = narrowed({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})
+    assert made["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert made["syscalls"][0] == {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
+    ways = {rule["names"][0]: (rule["action"], rule.get("args")) for rule in made["syscalls"][1:]}
+    assert ways["unshare"] == ("SCMP_ACT_ERRNO", None)
+    assert ways["clone3"] == ("SCMP_ACT_ERRNO", None)
+    (masked,) = ways["clone"][1]
+    new_user, threads = 0x10000000, 0x003D0F00  # CLONE_NEWUSER; what pthread_create(3) gives
+    assert masked["value"] & new_user
+    assert not masked["value"] & threads
 
 
 paths = st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]), min_size=1)

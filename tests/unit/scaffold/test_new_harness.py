@@ -14,6 +14,8 @@ from evaldock.supply.paths import checkout_root
 from evaldock_entrypoints.contract.errors import UsageError
 from evaldock_entrypoints.contract.framework import load_framework
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 
 def test_a_new_folder_bears_its_own_name_everywhere(tmp_path: Path) -> None:
     folder = new_harness("my-sums", tmp_path, load_registry())

@@ -19,6 +19,8 @@ from evaldock.supply.paths import checkout_root
 from evaldock.supply.recipes import Cookbook
 from evaldock_entrypoints.contract.errors import ExecutionError, NotBuiltError, UsageError
 
+pytestmark = pytest.mark.slow  # starts processes, or waits
+
 FILES = {
     "harnesses/toy/framework.yml": "framework: {name: toy, version: '1', description: d, source: s, "
     "license: l}\nphases: [{name: p, argv: [x]}]\ntasks: []\n",
