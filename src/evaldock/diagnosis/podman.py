@@ -19,6 +19,8 @@ class Security(_Answer):
     """How podman confines."""
 
     rootless: bool = False
+    seccomp_enabled: bool = False
+    seccomp_profile_path: str = ""
 
 
 class OciRuntime(_Answer):

@@ -28,6 +28,7 @@ from evaldock.engines.podman_options import (
     loopback_options,
     published_options,
 )
+from evaldock.engines.podman_seccomp import seccomp_options
 from evaldock.pins import ImagePin
 from evaldock.plan import SERVER_ALIAS, EngineName, Unit
 from evaldock.untrusted_folders import new_file
@@ -209,6 +210,7 @@ class PodmanEngine:
         argv = [
             *("create", f"--name=evaldock-{self._run_id}-{unit.name}"),
             *create_options(unit, user=user, labels=labels_of(self._run_id)),
+            *self._seccomp_options(unit),
             *self._network_options(unit, network, alias),
             *self._user_options(unit, alias),
             *(f"--env={name}" for name in secrets),  # values by environment: argv is for all to read
@@ -234,6 +236,13 @@ class PodmanEngine:
                 return joined_options(self._server, _hosts_file())
             case _:
                 return loopback_options(_hosts_file())
+
+    def _seccomp_options(self, unit: Unit) -> list[str]:
+        """Refuse namespaces of their own to a harness and to code of a model."""
+        security = self._podman.info.host.security
+        if not security.seccomp_enabled or unit.role not in ("evaluation", "scoring"):
+            return []
+        return seccomp_options(security.seccomp_profile_path)
 
     def _user_options(self, unit: Unit, alias: str | None) -> list[str]:
         """Without root: the caller's ids inside, so that results are the caller's."""
