@@ -95,6 +95,16 @@ def test_an_answer_that_is_neither_there_nor_failed_is_missing(job: Job) -> None
     assert "missing" in prove(outcome, expected=6).reasons[0]
 
 
+def test_a_sub_task_without_any_answer_has_no_score(job: Job) -> None:
+    folder = job.native_dir / "pred"
+    (folder / "vt.jsonl").write_text("", encoding="utf-8")
+    scores = json.loads((folder / "per_sample_scores.json").read_text(encoding="utf-8"))
+    (folder / "per_sample_scores.json").write_text(json.dumps({**scores, "vt": []}), encoding="utf-8")
+    outcome = parse(job)
+    assert all(sample.error for sample in outcome.samples if sample.id.startswith("vt/"))
+    assert prove(outcome, expected=6).status == "incomplete"
+
+
 def test_a_score_that_the_samples_do_not_carry_is_refused(job: Job) -> None:
     summary = job.native_dir / "pred" / "summary.csv"
     summary.write_text(summary.read_text(encoding="utf-8").replace("33.33", "66.67"), encoding="utf-8")
