@@ -51,13 +51,21 @@ def _contradiction(what: str, step: str) -> UsageError:
 
 
 def _print_samples(run: RunRecord, *, failed: bool, truncated: bool) -> None:
+    silent = 0  # harnesses that keep no finish reason; the adapter's store has it
     for task in run.tasks:
         for line in _sample_lines(run.path / task.name / "samples.jsonl.zst"):
             sample = json.loads(line)
+            silent += sample["finish_reason"] is None
             is_failed = sample["error"] is not None or sample["correct"] is False
             if (failed and not is_failed) or (truncated and sample["finish_reason"] != "length"):
                 continue
             click.echo(json.dumps({"task": task.name, **sample}))
+    if truncated and silent:
+        click.echo(
+            f"evaldock: {silent} samples do not say how their answer ended; "
+            f"evaldock exchanges {run.path.name} --truncated shows every answer that was cut",
+            err=True,
+        )
 
 
 def _sample_lines(path: Path) -> Iterator[bytes]:
