@@ -35,7 +35,9 @@ class TaskSettings(Strict):
     target: Served = Field(description="the model under evaluation")
     auxiliary: dict[str, Served] = Field(default_factory=dict, description="judge, user simulator, …")
     folder: str = Field(description="the task's own: exchanges/ and logs/ go there")
-    replayed: str | None = Field(default=None, description="answer from this folder of exchanges and note nothing")
+    replayed: str | None = Field(
+        default=None, description="answer from this folder of exchanges and note nothing"
+    )
     modules: list[str] = Field(default_factory=list, description="folders of interceptors of the user's own")
 
 
