@@ -1,4 +1,4 @@
-"""podman's own seccomp profile, without the namespaces that Docker's does not let processes make."""
+"""The seccomp profile of podman itself, without the namespaces that it lets every process make."""
 
 import json
 import os
