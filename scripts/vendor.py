@@ -12,6 +12,11 @@ from evaldock_entrypoints.contract.vendor.folder import COPY
 def main(wheel: Path, folder: Path) -> None:
     """Write vendor.yml, and its hash into framework.yml; exits where either has not what it should."""
     declared = folder / "framework.yml"
+    for needed in (wheel, declared):
+        if not needed.is_file():
+            sys.exit(f"{needed}: no such file")
+    if not zipfile.is_zipfile(wheel):
+        sys.exit(f"{wheel}: is no wheel")
     text = declared.read_text(encoding="utf-8")
     path = re.search(r"^\s*definition:\s*(\S+)", text, re.MULTILINE)
     if path is None:

@@ -61,11 +61,17 @@ def convert(name: str, source: Path, into: Path) -> list[Entry]:
     """
     layout = LAYOUTS.get(name)
     if layout is None:
-        raise UsageError(f'nothing is known of "{name}"', next_step=f"one of: {', '.join(LAYOUTS)}")
+        raise UsageError(
+            f'nothing is known of "{name}"', where=f"data/{name}", next_step=f"one of: {', '.join(LAYOUTS)}"
+        )
     found = {split: path for split, file in layout.files.items() if (path := _file(source, file))}
     if not found:
         wanted = " or ".join(f"{file}.jsonl" for file in layout.files.values())
-        raise UsageError(f"{source} holds no data of {name}", next_step=f"name a folder with {wanted}")
+        raise UsageError(
+            f"{source} holds no data of {name}",
+            where=f"FROM={source}",
+            next_step=f"name a folder with {wanted}: make data/{name} FROM=FOLDER",
+        )
     texts = {split: _checked(path, layout) for split, path in found.items()}
     (into / layout.dataset).mkdir(parents=True, exist_ok=True)
     entries = [_write_split(into, layout, split, text) for split, text in texts.items()]
