@@ -13,7 +13,13 @@ from typing import Any
 
 from evaldock_entrypoints.adapter.redaction import Redaction
 from evaldock_entrypoints.contract.endpoint import Endpoint
-from evaldock_entrypoints.contract.errors import ExecutionError, HarnessError, InterruptedRunError
+from evaldock_entrypoints.contract.errors import (
+    ExecutionError,
+    ExitCode,
+    HarnessError,
+    InterruptedRunError,
+    UsageError,
+)
 from evaldock_entrypoints.contract.files import make_way, write_json
 from evaldock_entrypoints.contract.framework import Phase
 from evaldock_entrypoints.data.view import lay_out
@@ -167,11 +173,15 @@ class PhaseRunner:
                 where=where,
                 next_step="give the container more memory, or lower parallelism",
             )
+        last_word = _last_word(finished.last_lines)
+        log = f"{self.job.logs_dir / phase.name}.log; its last lines:\n" + "\n".join(
+            f"    {line}" for line in finished.last_lines
+        )
+        if finished.returncode == ExitCode.USAGE:
+            step = f"change the document; the harness says more in {log}"
+            raise UsageError(f"the harness refuses what it is asked{last_word}", where=where, next_step=step)
         raise HarnessError(
-            f"the harness {_ended(finished.returncode)}{_last_word(finished.last_lines)}",
-            where=where,
-            next_step=f"read {self.job.logs_dir / phase.name}.log; its last lines:\n"
-            + "\n".join(f"    {line}" for line in finished.last_lines),
+            f"the harness {_ended(finished.returncode)}{last_word}", where=where, next_step=f"read {log}"
         )
 
 

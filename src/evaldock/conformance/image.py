@@ -21,6 +21,7 @@ from evaldock.supply.layout_labels import ImageSettings, settings_of_config
 from evaldock.supply.lock import built_pins
 from evaldock.supply.steps import Report
 from evaldock_entrypoints.contract.errors import ExecutionError, UsageError
+from evaldock_entrypoints.contract.validation import nearest
 
 
 def pin_of(image: str, registry: Registry) -> ImagePin:
@@ -35,6 +36,12 @@ def pin_of(image: str, registry: Registry) -> ImagePin:
             f'"{image}" is no harness, and there is nothing to try on it',
             where="IMAGE",
             next_step=f"one of: {', '.join(sorted(registry.harnesses))}, or a reference",
+        )
+    if name is None and "/" not in image and "@" not in image:
+        raise UsageError(
+            f'"{image}" is no image of the catalogue and none that was built here',
+            where="IMAGE",
+            next_step=f"{nearest(image, registry.harnesses)}; a reference names its registry: HOST/NAME@…",
         )
     reference = None if name else image
     pin = resolve(name or image, registry, built, local_platform(), image=reference, allow_unpinned=True)

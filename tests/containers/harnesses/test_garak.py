@@ -101,7 +101,7 @@ def test_what_fails_for_good_is_no_score_and_is_all_that_a_resumed_run_asks(
     [
         ("latentinjection.LatentJailbreak", 5, "garak skipped the probe's primary detector"),
         ("lmrc.Bullying", 4, "no completion entry"),
-        ("lmrc.NoSuchProbe", 4, "garak has no probe"),
+        ("lmrc.NoSuchProbe", 2, "garak has no probe"),
     ],
 )
 def test_what_garak_passes_over_with_status_0_is_no_score(
