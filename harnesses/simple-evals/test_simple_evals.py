@@ -4,7 +4,7 @@ import importlib.util
 import json
 import sqlite3
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,16 +30,17 @@ def _load(name: str) -> ModuleType:
 
 
 results = _load("results")
+ask_only = _load("ask_only")
 
 
-def job(folder: Path, limit: int | None = 4) -> Job:
+def job(folder: Path, limit: int | None = 4, *, task: str = "mmlu", repeats: int = 2) -> Job:
     framework = load_framework(HERE)
-    task = framework.task("mmlu")
-    assert task is not None
+    found = framework.task(task)
+    assert found is not None
     return Job(
         framework=framework,
-        task=task,
-        params={"limit_samples": limit, "repeats": 2},
+        task=found,
+        params={"limit_samples": limit, "repeats": repeats},
         extras={},
         endpoint=endpoint_at("http://h/v1", model_id="m", endpoint_type="chat", api_key_name=None),
         output_dir=folder,
@@ -154,3 +155,96 @@ def test_no_store_is_a_fault_of_the_harness(tmp_path: Path) -> None:
     next(made.native_dir.rglob("cache.db")).write_bytes(b"torn")
     with pytest.raises(HarnessError, match="no answers"):
         results.parse(made)
+
+
+def code_job(folder: Path, asked: list[str], scored: list[tuple[str, float]]) -> Job:
+    """Write what both starts of humaneval left: answers alone, and answers with their verdicts."""
+    made = job(folder, task="humaneval", repeats=1)
+    for native, answers in (
+        (made.native_dir, [(answer, 0.0) for answer in asked]),
+        (made.native_dir / "score", scored),
+    ):
+        store = native / "output" / "humaneval" / "cache" / "cache.sqlite"
+        store.mkdir(parents=True)
+        with sqlite3.connect(store / "cache.db") as connection:
+            connection.execute("CREATE TABLE Cache (key BLOB, filename TEXT, value BLOB)")
+            for number, (answer, score) in enumerate(answers):
+                record = {
+                    "score": score,
+                    "metrics": {"pass@1": score},
+                    "convo": [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}],
+                    "html": "<p>Correct Answer: [1]</p> <p>Extracted Answer: [0]</p>",
+                }
+                row = (str(number), None, json.dumps(record))
+                connection.execute("INSERT INTO Cache VALUES (?, ?, ?)", row)
+    made.logs_dir.mkdir()
+    (made.logs_dir / "generate.log").write_text(LOG.format(len(asked)), encoding="utf-8")
+    printed = {
+        "tasks": {"pass@1": {"metrics": {"score": {"scores": {"micro": {"value": 0.5, "stats": {}}}}}}},
+        "groups": {"humaneval": {"metrics": {"score": {"scores": {"micro": {"value": 0.5, "stats": {}}}}}}},
+    }
+    (made.native_dir / "score" / "vendor_output.json").write_text(json.dumps(printed), encoding="utf-8")
+    return made
+
+
+def test_verdicts_on_code_are_those_of_the_sandbox(tmp_path: Path) -> None:
+    proof = prove(results.parse(code_job(tmp_path, ["a", "b"], [("a", 1.0), ("b", 0.0)])), 2)
+    assert proof.status == "complete"
+    assert {name: found.value for name, found in proof.tasks["humaneval"].items()} == {"pass@1": 0.5}
+
+
+@pytest.mark.parametrize("scored", [[("a", 1.0), ("c", 0.0)], [("a", 1.0)]])
+def test_verdicts_on_other_answers_than_were_given_are_refused(
+    tmp_path: Path, scored: list[tuple[str, float]]
+) -> None:
+    with pytest.raises(HarnessError, match="not those that were generated"):
+        results.parse(code_job(tmp_path, ["a", "b"], scored))
+
+
+def test_verdicts_that_do_not_carry_the_figure_are_refused(tmp_path: Path) -> None:
+    outcome = results.parse(code_job(tmp_path, ["a", "b"], [("a", 1.0), ("b", 1.0)]))
+    with pytest.raises(HarnessError, match="its own samples give"):
+        prove(outcome, 2)
+
+
+def check_correctness(*_: object) -> dict[str, Any]:
+    return {"passed": True}
+
+
+def judge(sample: dict[str, Any]) -> dict[str, Any]:
+    return check_correctness(sample)
+
+
+def wheel_modules() -> tuple[Any, Any]:
+    """Return stand-ins for the wheel's modules that ask and that run code."""
+    shared = {"check_correctness": check_correctness}
+    evaluation = SimpleNamespace(evaluate_functional_correctness=judge, **shared)
+    return evaluation, SimpleNamespace(unsafe_execute=lambda *_: None, **shared)
+
+
+def test_the_first_start_finds_every_answer_wrong_and_can_run_none() -> None:
+    evaluation, execution = wheel_modules()
+    ask_only.put_out_execution(evaluation, execution)
+    verdict = evaluation.check_correctness({"task_id": "HumanEval/0"}, "code", 1.0, 0)
+    assert (verdict["task_id"], verdict["passed"]) == ("HumanEval/0", False)
+    for name in ("unsafe_execute", "exec"):
+        with pytest.raises(RuntimeError, match="outside the sandbox"):
+            getattr(execution, name)("code", {})
+
+
+@pytest.mark.parametrize("missing", ["evaluate_functional_correctness", "check_correctness"])
+def test_a_wheel_that_runs_code_in_another_way_is_not_started(missing: str) -> None:
+    evaluation, execution = wheel_modules()
+    if missing == "check_correctness":
+        evaluation.check_correctness = lambda *_: {}  # not the one that is put out
+    else:
+        del evaluation.evaluate_functional_correctness
+    with pytest.raises(SystemExit, match="another way"):
+        ask_only.put_out_execution(evaluation, execution)
+
+
+def test_a_wheel_without_its_unsafe_execute_is_not_started() -> None:
+    evaluation, execution = wheel_modules()
+    del execution.unsafe_execute
+    with pytest.raises(SystemExit, match="unsafe_execute"):
+        ask_only.put_out_execution(evaluation, execution)

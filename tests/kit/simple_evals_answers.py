@@ -1,4 +1,4 @@
-"""Print an answer table for simple-evals, inside the image: simple_evals_answers.py mmlu|math|judge LIMIT."""
+"""Print an answer table for simple-evals, inside the image: mmlu|math|judge|humaneval LIMIT."""
 
 import json
 import sys
@@ -48,13 +48,23 @@ def judge(limit: int) -> Iterator[dict[str, str]]:
         }
 
 
+def humaneval(limit: int) -> Iterator[dict[str, str]]:
+    """Yield the problems, answered as the wheel wants them: a fence with the whole function."""
+    table = pq.read_table(DATA / "openai/openai_humaneval/default/test-00000-of-00001.parquet")
+    for row in table.slice(0, limit).to_pylist():
+        bodies = {"right": row["canonical_solution"], "wrong": "    return None\n"}
+        shown = {name: f"```python\n{row['prompt']}{body}\n```" for name, body in bodies.items()}
+        yield {"match": row["prompt"].strip(), **shown}
+
+
 def _pair(row: dict[str, str]) -> dict[str, str]:
     return {"right": row["answer"], "wrong": WRONG}
 
 
 def main(kind: str, limit: int) -> None:
     """Write one JSON line per item."""
-    for number, row in enumerate({"mmlu": mmlu, "math": math, "judge": judge}[kind](limit)):
+    kinds = {"mmlu": mmlu, "math": math, "judge": judge, "humaneval": humaneval}
+    for number, row in enumerate(kinds[kind](limit)):
         sys.stdout.write(json.dumps({"id": f"{kind}/{number}", "kind": "generate", **row}) + "\n")
 
 

@@ -10,9 +10,12 @@ from evaldock_entrypoints.contract.vendor.folder import OUTPUT
 from evaldock_entrypoints.run_eval.job import Job
 
 
-def vendor_claims(job: Job) -> list[MetricClaim]:
-    """Return every figure of the wheel, as its own; raises HarnessError where there are none to read."""
-    path = job.native_dir / OUTPUT
+def vendor_claims(job: Job, folder: str = "") -> list[MetricClaim]:
+    """Return every figure of the wheel, as its own; raises HarnessError where there are none to read.
+
+    folder: below native/, where the figures are of a start in a sandbox.
+    """
+    path = job.native_dir / folder / OUTPUT
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         return [*_of(tree.get("tasks") or {}, group=False), *_of(tree.get("groups") or {}, group=True)]

@@ -29,7 +29,8 @@ from evaldock_entrypoints.contract.vendor.wheel import Vendor
 from evaldock_entrypoints.run_eval.job import Job
 from evaldock_entrypoints.run_eval.template import render
 
-FOLDER = "output"  # of the vendor's command, below native/
+FOLDER = "output"  # of the vendor's command, below native/ or native/score/
+SCORE = "score"  # below native/, which a phase that runs model code may write
 _PARAMS = ("limit_samples", "max_new_tokens", "parallelism", "temperature", "request_timeout", "top_p")
 # Trying again is the adapter's part. Most programs count attempts, and take 0 for no limit or for an error.
 _ATTEMPTS = 1
@@ -37,7 +38,7 @@ _READER = Path(__file__).with_name("read_output.py")
 
 
 def vendor_values(job: Job, vendor: Vendor, values: Mapping[str, Any]) -> Tree:
-    """Return script, reader and job for framework.yml's placeholders.
+    """Return reader, script and job for framework.yml's placeholders, `score.*` for a start in a sandbox.
 
     values: what the other placeholders stand for. Raises UsageError for a value that a shell would interpret,
     PinError where the environment holds another wheel than the one whose definition the folder has.
@@ -47,25 +48,30 @@ def vendor_values(job: Job, vendor: Vendor, values: Mapping[str, Any]) -> Tree:
     _refuse_other_wheel(Path(prefix), vendor)
     definition = vendor_definition(job.harness_dir, vendor)
     entry = next(one for one in definition.entries if one.name == job.task.native_name)
-    context = _context(job, vendor, entry, values)
-    command = render_command(entry.command, context, vendor_texts(entry))
-    folder = context["config"]["output_dir"]
-    return {
-        "script": f"export PATH={prefix}/bin:$PATH\nrm -rf {folder}\nmkdir -p {folder}\n{command}",
-        "reader": str(_READER),
-        "job": {
-            "module": f"core_evals.{definition.package}.output",
-            "folder": folder,
-            "run_config": {"command": command, **context},
-            "result": str(job.native_dir / OUTPUT),
-        },
-    }
+    module = f"core_evals.{definition.package}.output"
+
+    def start(native: Path) -> Tree:
+        context = _context(job, vendor, entry, values, native / FOLDER)
+        command = render_command(entry.command, context, vendor_texts(entry))
+        folder = context["config"]["output_dir"]
+        return {
+            "script": f"export PATH={prefix}/bin:$PATH\nrm -rf {folder}\nmkdir -p {folder}\n{command}",
+            "job": {
+                "module": module,
+                "folder": folder,
+                "run_config": {"command": command, **context},
+                "result": str(native / OUTPUT),
+            },
+        }
+
+    return {"reader": str(_READER), **start(job.native_dir), SCORE: start(job.native_dir / SCORE)}
 
 
-def _context(job: Job, vendor: Vendor, entry: Entry, values: Mapping[str, Any]) -> Tree:
+def _context(job: Job, vendor: Vendor, entry: Entry, values: Mapping[str, Any], output: Path) -> Tree:
     """Return what the template sees, all of it checked; raises UsageError naming the key that is not safe."""
     own = dict(leaves(command_context(entry, {})))
-    usual, extras = _usual(job, entry, values), _extras(job, entry)
+    usual = {"config.output_dir": str(output), **_usual(job, entry, values)}
+    extras = _extras(job, entry)
     given = {key: render(value, dict(values)) for key, value in vendor.values.items()}
     options = {key: extras.pop(key) for key in list(extras) if key.endswith(".args")}
     refuse_unsafe({**usual, **extras}, is_safe_argument, own)
@@ -95,7 +101,6 @@ def _usual(job: Job, entry: Entry, values: Mapping[str, Any]) -> Tree:
         "api_key": API_KEY,
     }
     return {
-        "config.output_dir": f"{job.native_dir}/{FOLDER}",
         **{f"target.api_endpoint.{key}": value for key, value in target.items()},
         **{f"config.params.{key}": _whole(params[key]) for key in _PARAMS},
         "config.params.limit_samples": _limit(job),

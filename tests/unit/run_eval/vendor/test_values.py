@@ -13,7 +13,7 @@ from evaldock_entrypoints.contract.endpoint import endpoint_at
 from evaldock_entrypoints.contract.errors import HarnessError, PinError, UsageError
 from evaldock_entrypoints.contract.framework import load_framework
 from evaldock_entrypoints.run_eval.job import Auxiliary, Job
-from evaldock_entrypoints.run_eval.phases import phase_argv
+from evaldock_entrypoints.run_eval.phases import phase_argv, template_values
 
 JobOf = Callable[..., Job]
 
@@ -148,3 +148,12 @@ def test_a_task_that_the_wheel_has_not_is_refused(folder: Path) -> None:
     (folder / "framework.yml").write_text(json.dumps({**tree, "tasks": [{"name": "x"}]}), encoding="utf-8")
     with pytest.raises(HarnessError, match="no such task"):
         load_framework(folder)
+
+
+def test_a_start_in_a_sandbox_is_the_same_below_the_folder_that_it_may_write(job_of: JobOf) -> None:
+    job = job_of()
+    vendor = template_values(job)["vendor"]
+    native, score = str(job.native_dir), f"{job.native_dir}/score"
+    assert vendor["score"]["script"] == vendor["script"].replace(native, score)
+    assert vendor["score"]["job"]["folder"] == f"{score}/output"
+    assert vendor["score"]["job"]["result"] == f"{score}/vendor_output.json"
