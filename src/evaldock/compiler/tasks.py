@@ -264,12 +264,8 @@ def _mounts(inputs: Inputs, asked: Asked, sandboxed: Sequence[Phase] | None) -> 
     run = PurePosixPath(inputs.around.run_dir)
     mounts, _ = _inputs(inputs, asked)
     starts = asked.framework.starts(plain(asked.params))
-    folders = [
-        f"{native_part(starts, repeat)}/{folder}"
-        for repeat in range(starts)
-        for phase in sandboxed or ()
-        for folder in phase.writes
-    ]
+    written = dict.fromkeys(folder for phase in sandboxed or () for folder in phase.writes)
+    folders = [f"{native_part(starts, repeat)}/{folder}" for repeat in range(starts) for folder in written]
     return (
         Mount(source=str(run / "run.yaml"), target=DOCUMENT_TARGET),
         Mount(source=str(run / asked.name), target=RESULTS_TARGET, read_only=sandboxed is not None),
