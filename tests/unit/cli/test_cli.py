@@ -9,6 +9,8 @@ from evaldock.cli.main import COMMANDS, UNBUILT
 from evaldock.supply.lock import ImagesLock, LockedImage, write_lock
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

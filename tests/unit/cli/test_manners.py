@@ -21,6 +21,8 @@ from evaldock.cli.main import evaldock as root
 from evaldock_entrypoints.command_line import run_command
 from evaldock_entrypoints.contract.errors import ExitCode
 
+pytestmark = pytest.mark.slow  # starts processes
+
 PROGRAM = (sys.executable, "-c", "from evaldock.cli.main import main; main()")
 
 
