@@ -17,7 +17,7 @@ from evaldock_entrypoints.run_eval.job import Job
 _GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _CUT = frozenset({"max_tokens", "model_length"})
 _MESSAGE_CHARACTERS = 300
-_ATTACHMENT = "attachment://"
+_ATTACHMENT = re.compile(r"attachment://([0-9a-f]{32})")
 
 Record = dict[str, Any]
 
@@ -54,16 +54,14 @@ class Item:
     def judgements(self) -> list[str]:
         """What the judge wrote."""
         return [
-            self._text(call["output"]["completion"])
+            self.text(call["output"]["completion"])
             for call in self.calls
             if call["model"] != self.target_model
         ]
 
-    def _text(self, text: str) -> str:
-        """Return a text that may be kept among the attachments."""
-        if not text.startswith(_ATTACHMENT):
-            return text
-        return str(self.record["attachments"][text.removeprefix(_ATTACHMENT)])
+    def text(self, text: str) -> str:
+        """Return a text with what Inspect keeps of it among the attachments."""
+        return _ATTACHMENT.sub(lambda found: str(self.record["attachments"][found[1]]), text)
 
 
 def parse(job: Job) -> Outcome:
@@ -159,7 +157,7 @@ def _error(job: Job, item: Item) -> SampleError | None:
     if failed:
         # Inspect takes some error messages (context too long, filtered) for the model's answer.
         message = failed[-1].get("error") or json.dumps(failed[-1]["call"].get("response"))
-        return SampleError(kind="endpoint", message=_first_line(message))
+        return SampleError(kind="endpoint", message=_first_line(item.text(message)))
     if item.record.get("error"):
         return SampleError(kind="harness", message=_first_line(item.record["error"]["message"]))
     if item.record.get("limit"):

@@ -115,6 +115,20 @@ def test_a_failed_sample_is_an_error_although_inspect_reports_an_accuracy_of_the
     assert (proof.status, proof.completeness.scored, proof.completeness.errored) == ("incomplete", 2, 1)
 
 
+def test_what_inspect_keeps_apart_stands_in_the_error(tmp_path: Path) -> None:
+    name = "0" * 32
+
+    def put_apart(tree: dict[str, Any]) -> None:
+        for sample in tree["samples"]:
+            failed = [event for event in sample["events"] if event.get("call", {}).get("error")]
+            for event in failed:
+                event["error"] = f"attachment://{name}"
+                sample["attachments"] = {**sample.get("attachments", {}), name: "the prompt is too long"}
+
+    outcome = parse(job(tmp_path, "arc_challenge", "context", put_apart, limit_samples=2))
+    assert {sample.error.message for sample in outcome.samples if sample.error} == {"the prompt is too long"}
+
+
 def test_an_error_message_that_inspect_took_for_an_answer_is_an_error(tmp_path: Path) -> None:
     outcome = parse(job(tmp_path, "arc_challenge", "context", limit_samples=2))
     assert outcome.claims[0].value == 0.5  # "… ANSWER: A" in an HTTP 400
