@@ -1,7 +1,7 @@
 """`evaldock run --explain`: each final value with where it was set."""
 
 from evaldock.compiler import Inputs, Surroundings
-from evaldock.compiler.tasks import asked_task
+from evaldock.compiler.asked import asked_task
 from evaldock.document import Written
 from evaldock.registry import Registry
 from evaldock_entrypoints.contract.explain import Row, document_rows, task_rows

@@ -5,7 +5,7 @@ import pytest
 from tests.kit.plans import inputs_of, plan_of
 
 from evaldock.compiler import WayOut, compile_plan, compile_serving
-from evaldock.compiler.tasks import asked_task
+from evaldock.compiler.asked import asked_task
 from evaldock.plan import SCORING_LIMITS, Adapter, Plan
 from evaldock_entrypoints.contract.chain import caching_of, policy_of
 from evaldock_entrypoints.contract.deployment import Deployment

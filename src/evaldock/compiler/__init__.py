@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from evaldock.compiler.adapter import adapter_notes, adapter_of, adapter_stops
+from evaldock.compiler.asked import asked_task, data_notes
 from evaldock.compiler.inputs import Inputs, Surroundings, WayOut
 from evaldock.compiler.server import server_of
-from evaldock.compiler.tasks import asked_task, data_notes, evaluation_of
+from evaldock.compiler.tasks import evaluation_of
 from evaldock.compiler.unbuilt import refuse_contradictions, unbuilt_parts
 from evaldock.plan import Evaluation, Executor, Plan, Server
 from evaldock_entrypoints.contract.errors import UsageError

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from evaldock.compiler.asked import Asked
 from evaldock.compiler.inputs import Inputs
 from evaldock.compiler.server import numeric_flags
-from evaldock.compiler.tasks import RESULTS_TARGET, Asked, module_mounts
+from evaldock.compiler.tasks import RESULTS_TARGET, module_mounts
 from evaldock.plan import ADAPTER_FOLDER, SETTINGS_NAME, Adapter, Mount, Stop, Unit, UnitNetwork
 from evaldock.registry import ADAPTER_IMAGE
 from evaldock_entrypoints.contract.adapter import AdapterSettings, TaskSettings, identity_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evaldock.compiler.tasks import find
+from evaldock.compiler.asked import find
 from evaldock.pins import ImagePin, resolve
 from evaldock.registry import ADAPTER_IMAGE, Registry
 from evaldock_entrypoints.contract.document import Document
