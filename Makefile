@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTHON_DIRS := src entrypoints tests scripts harnesses
+# Those of one engine, some of which measure time, one after another; the others two files at a time.
+ALONE := tests/benchmarks tests/containers tests/faults
+TOGETHER := tests/containers/harnesses tests/contract tests/unit harnesses
 SHELL_FILES := scripts/setup scripts/lock .ci/run images/base/install-missing $(wildcard images/tools/*)
 
 help: ## list the targets
@@ -16,8 +19,8 @@ quickstart: ## build what is missing, evaluate a small real model in containers,
 test: ## everything: lint, types, unit tests, real containers (installs and starts what it needs)
 	@scripts/setup dev
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -m "containers or slow" --ignore=tests/containers/harnesses $(ARGS)
-	@$(BIN)/pytest -m "containers or slow" -n 2 --dist loadfile tests/containers/harnesses $(ARGS)
+	@$(BIN)/pytest -m "containers or slow" $(ALONE) --ignore=tests/containers/harnesses $(ARGS)
+	@$(BIN)/pytest -m "containers or slow" -n 2 --dist loadfile $(TOGETHER) $(ARGS)
 
 check: lint types unit ## the quick suite
 
