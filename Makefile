@@ -43,7 +43,7 @@ unit: ## quick tests, no container engine
 
 parity: ## every declared lm-eval task against plain lm-eval, to the last digit; prints a table (13 minutes; TASKS=a,b)
 	@scripts/setup dev
-	@EVALDOCK_PARITY=$(or $(TASKS),all) $(BIN)/pytest -m "containers or slow" -s tests/containers/test_parity.py $(ARGS)
+	@EVALDOCK_PARITY=$(or $(TASKS),all) $(BIN)/pytest -m "containers or slow" -s tests/containers/harnesses/test_parity.py $(ARGS)
 
 images: ## build all images
 	@scripts/setup run
