@@ -396,6 +396,7 @@ def test_an_ambiguous_task_is_refused(tmp_path: Path, names: dict[str, str], env
     other = json.loads(json.dumps(catalogue["harnesses"]["lm-eval"])) | {"aliases": []}
     other["definition"]["framework"]["name"] = "other-eval"
     catalogue["harnesses"]["other-eval"] = other
+    catalogue["default_harness"] = {}
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(catalogue), encoding="utf-8")
     assert_refused(AMBIGUOUS, *typed(AMBIGUOUS, tmp_path, names, env))
 

@@ -121,12 +121,11 @@ def test_an_image_that_makes_up_its_score_is_found_out(begun: Begun, broken: str
     assert "canary-" not in ended.out + ended.err
 
 
-def test_an_image_without_a_harness_fails_at_the_start(tmp_path: Path) -> None:
+def test_an_image_without_a_harness_is_refused_by_name(tmp_path: Path) -> None:
     ended = evaldock("conformance", "entrypoints", "--engine", "podman", "--json", cwd=tmp_path)
-    states = {name: verdict["state"] for name, verdict in verdicts(ended).items()}
-    assert ended.code == 4
-    assert (states["entrypoint"], states["catalogue"]) == ("ok", "failed")
-    assert {states[name] for name in ("results", "sealed", "redaction")} == {"not applicable"}
+    assert ended.code == 2
+    assert '"entrypoints" is no harness' in ended.err
+    assert "human-eval" in ended.err
 
 
 def test_what_is_no_image_is_said_and_not_judged(tmp_path: Path) -> None:
