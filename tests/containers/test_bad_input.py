@@ -46,10 +46,12 @@ TOO_FEW_GPUS = Row(
 )
 NO_DATA = Row(
     name="missing data",
-    document=ENDPOINT + "evaluation: {tasks: [mmlu_pro]}\n",
-    what='the data of "mmlu_pro" is not in the image',
-    where="data.path",
-    next_step="evaldock data pull lm-eval.mmlu_pro",
+    document=ENDPOINT
+    + "evaluation: {params: {extra: {num_fewshot: 0}}, tasks: [mmlu_pro]}\n"
+    + "data: {path: .}\n",  # a folder without it
+    what='the data of "mmlu_pro" is not in this image',
+    where="",
+    next_step="data.path",
 )
 
 
