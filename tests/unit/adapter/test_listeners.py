@@ -51,7 +51,7 @@ def test_what_is_written_before_a_connection_is_closed_arrives() -> None:
     assert uvloop.run(write_and_close()) == b"head, body"
 
 
-def test_a_harness_that_makes_its_socket_blocking_holds_nobody_up(adapter: RunningAdapter) -> None:
+def test_blocking_stalls_nobody(adapter: RunningAdapter) -> None:
     control = socket.socket(socket.AF_UNIX)
     with control, socket.create_server(("127.0.0.1", 0)) as listener:
         control.connect(str(adapter.control()))
@@ -67,7 +67,7 @@ def test_a_harness_that_makes_its_socket_blocking_holds_nobody_up(adapter: Runni
     assert adapter.post(chat()).status_code == 200
 
 
-def test_what_is_handed_over_and_is_no_socket_is_not_kept_open(adapter: RunningAdapter) -> None:
+def test_non_sockets_are_closed(adapter: RunningAdapter) -> None:
     def is_open() -> int:
         return len(list(Path(f"/proc/{adapter.process.pid}/fd").iterdir()))
 
